@@ -1,0 +1,163 @@
+//! The commands that ask the daemon to do something. It decides, records who asked, and answers
+//! with what will happen; `--wait` follows that to its end.
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use state::name::{AskId, StackName};
+
+use super::args::{Common, Following};
+use super::failure::{Failure, Outcome};
+use super::follow::{Goal, follow};
+use super::output;
+use super::reading::Daemon;
+use super::text::printable;
+use crate::control::protocol::{ActBody, PAUSE_SPAN};
+use crate::view::{Approval, Running, Status};
+
+pub(super) async fn retry(common: &Common, order: Following) -> Outcome {
+    let daemon = Daemon::of(common);
+    let status = look(&daemon, &order.stack).await?;
+    let before = status.asked.as_ref().map_or(0, |asked| asked.retries);
+    run(&daemon, "retry", ActBody::default(), order, Goal::Retry(before)).await
+}
+
+pub(super) async fn rollback(common: &Common, order: Following, yes: bool, schema_fits: bool) -> Outcome {
+    let daemon = Daemon::of(common);
+    let status = look(&daemon, &order.stack).await?;
+    if !yes && io::stdin().is_terminal() && !confirm(&status)? {
+        return Err(Failure::new(5, "nothing was done"));
+    }
+    let body = ActBody {
+        schema_fits,
+        ..ActBody::default()
+    };
+    run(&daemon, "rollback", body, order, Goal::Rollback).await
+}
+
+pub(super) async fn approve(common: &Common, order: Following, meant: Option<AskId>) -> Outcome {
+    let daemon = Daemon::of(common);
+    let (ask, asked) = seen(&daemon, &order.stack, meant).await?;
+    let body = ActBody {
+        ask,
+        ..ActBody::default()
+    };
+    run(&daemon, "approve", body, order, Goal::Answer(asked)).await
+}
+
+pub(super) async fn deny(
+    common: &Common,
+    stack: StackName,
+    reason: Option<String>,
+    meant: Option<AskId>,
+) -> Outcome {
+    let daemon = Daemon::of(common);
+    let (seen, _) = seen(&daemon, &stack, meant).await?;
+    let body = ActBody {
+        ask: seen,
+        reason,
+        ..ActBody::default()
+    };
+    ask(&daemon, "deny", &stack, &body).await
+}
+
+/// The question that is answered: the one that is meant, else the one that is open, which is shown.
+/// With when it was asked.
+async fn seen(
+    daemon: &Daemon,
+    stack: &StackName,
+    meant: Option<AskId>,
+) -> Result<(Option<AskId>, Timestamp), Failure> {
+    let status = look(daemon, stack).await?;
+    let Some(open) = status.approval.as_ref().filter(|a| a.answer.is_none()) else {
+        return Ok((meant, status.taken));
+    };
+    if meant.is_some() {
+        return Ok((meant, open.asked));
+    }
+    output::print(&question(&status.stack, open))?;
+    Ok((open.id.parse().ok(), open.asked))
+}
+
+/// What is answered, so that it can be read beside the answer.
+fn question(stack: &str, open: &Approval) -> String {
+    let mut text = format!("{stack}: {} ({})\n", printable(&open.question), open.id);
+    for line in &open.detail {
+        text.push_str(&format!("  {}\n", printable(line)));
+    }
+    text
+}
+
+pub(super) async fn pause(common: &Common, stack: StackName, span: Duration, reason: String) -> Outcome {
+    if span < PAUSE_SPAN.0 || span > PAUSE_SPAN.1 {
+        return Err(Failure::new(2, "a pause lasts one second to thirty days"));
+    }
+    let body = ActBody {
+        reason: Some(reason),
+        span: Some(span.as_secs()),
+        ..ActBody::default()
+    };
+    ask(&Daemon::of(common), "pause", &stack, &body).await
+}
+
+pub(super) async fn plain(common: &Common, act: &str, stack: StackName, reason: Option<String>) -> Outcome {
+    let body = ActBody {
+        reason,
+        ..ActBody::default()
+    };
+    ask(&Daemon::of(common), act, &stack, &body).await
+}
+
+async fn run(daemon: &Daemon, act: &str, body: ActBody, order: Following, goal: Goal) -> Outcome {
+    let body = ActBody {
+        reason: order.reason,
+        ..body
+    };
+    let code = ask(daemon, act, &order.stack, &body).await?;
+    if !order.wait.wait {
+        return Ok(code);
+    }
+    follow(daemon, order.stack.as_str(), &goal, order.wait).await
+}
+
+async fn look(daemon: &Daemon, stack: &StackName) -> Result<Status, Failure> {
+    let status = daemon.client.status(stack.as_str()).await;
+    status.map_err(|error| daemon.failure(error))
+}
+
+async fn ask(daemon: &Daemon, act: &str, stack: &StackName, body: &ActBody) -> Outcome {
+    let answer = daemon.client.act(stack.as_str(), act, body).await;
+    let answer = answer.map_err(|error| daemon.failure(error))?;
+    output::print(&format!("{stack}: {}\n", printable(&answer.will)))?;
+    Ok(0)
+}
+
+/// Asks the person at the terminal. The end of the input is a no.
+fn confirm(status: &Status) -> Result<bool, Failure> {
+    let runs = match &status.runs {
+        Some(Running {
+            tag: Some(tag),
+            generation,
+            ..
+        }) => format!("{tag} (generation {generation})"),
+        Some(runs) => format!("generation {}", runs.generation),
+        None => "what runs".to_owned(),
+    };
+    let question = match (&status.rollback.tag, status.rollback.to) {
+        (Some(tag), Some(to)) => format!("{}: leave {runs} for {tag} (generation {to})?", status.stack),
+        (None, Some(to)) => format!("{}: leave {runs} for generation {to}?", status.stack),
+        _ => format!(
+            "{}: leave {runs}, although there seems to be nothing to go back to?",
+            status.stack
+        ),
+    };
+    let failed = |error: io::Error| Failure::new(1, format!("cannot ask: {error}"));
+    let mut err = anstream::stderr().lock();
+    write!(err, "{} [y/N] ", printable(&question))
+        .and_then(|()| err.flush())
+        .map_err(failed)?;
+    let mut line = String::new();
+    io::stdin().read_line(&mut line).map_err(failed)?;
+    Ok(matches!(line.trim(), "y" | "Y" | "yes" | "Yes"))
+}

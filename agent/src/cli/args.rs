@@ -1,0 +1,339 @@
+//! The arguments of every command, and the help that teaches them. No behaviour in here.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use state::desired::{EnvWish, MigrationWish};
+use state::name::{AskId, ServiceName, StackName, Tag};
+
+use super::help;
+
+/// Keeps Docker Compose stacks at the release that was asked for, and takes them back when it fails.
+#[derive(Debug, Parser)]
+#[command(name = "steadfast", version, arg_required_else_help = true, after_help = help::PROGRAM)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    pub(super) common: Common,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, Args)]
+pub(super) struct Common {
+    /// The settings: agent and stacks
+    #[arg(
+        long,
+        global = true,
+        help_heading = "Everywhere",
+        value_name = "FILE",
+        default_value = "/etc/steadfast/steadfast.toml"
+    )]
+    pub(super) config: PathBuf,
+    /// The daemon's socket, instead of the one in the settings
+    #[arg(long, global = true, help_heading = "Everywhere", value_name = "FILE")]
+    pub(super) socket: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Run the daemon: keep every stack at what desired.toml asks for, until SIGTERM
+    #[command(after_help = help::RUN)]
+    Run,
+    /// Say all that is wrong with steadfast.toml, desired.toml and the Compose files
+    #[command(after_help = help::CHECK)]
+    Check {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show what would be done next, and why
+    #[command(after_help = help::PLAN)]
+    Plan {
+        /// The stack; all of them when left out
+        stack: Option<StackName>,
+        /// Show every step too, in order
+        #[arg(long, conflicts_with = "json")]
+        steps: bool,
+        /// Print JSON, always with the steps
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show how a stack is: what runs, what was asked for, why they differ, what comes next
+    #[command(after_help = help::STATUS)]
+    Status {
+        /// The stack; all of them when left out
+        stack: Option<StackName>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+        /// Exit with how the stack is (see `steadfast --help`); the worst one where there are several
+        #[arg(long)]
+        exit_code: bool,
+    },
+    /// List the generations of a stack, with their verdicts
+    #[command(after_help = help::HISTORY)]
+    History {
+        /// The stack
+        stack: StackName,
+        /// Show operations and their steps instead
+        #[arg(long)]
+        operations: bool,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Ask for a release: write it into desired.toml, which the daemon watches
+    #[command(after_help = help::PIN)]
+    Pin(Pin),
+    /// Try again what was asked for, although it failed
+    #[command(after_help = help::RETRY)]
+    Retry(Following),
+    /// Leave the present release for the last good one
+    #[command(after_help = help::ROLLBACK)]
+    Rollback {
+        #[command(flatten)]
+        order: Following,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+        /// You have looked: the schema fits what is gone back to. Counts where the daemon cannot know,
+        /// not where it sees that the schema differs
+        #[arg(long)]
+        schema_fits: bool,
+    },
+    /// Keep hands off a stack, for working on it by hand
+    #[command(after_help = help::PAUSE)]
+    Pause {
+        /// The stack
+        stack: StackName,
+        /// For how long: 30m, 2h, 1d12h
+        #[arg(long = "for", value_name = "SPAN", value_parser = span)]
+        span: Duration,
+        /// Why; it goes into the record
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
+    /// End a pause
+    #[command(after_help = help::RESUME)]
+    Resume {
+        /// The stack
+        stack: StackName,
+        /// Why; it goes into the record
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
+    /// Agree to what the daemon asks
+    #[command(after_help = help::APPROVE)]
+    Approve {
+        #[command(flatten)]
+        order: Following,
+        #[command(flatten)]
+        meant: Meant,
+    },
+    /// Refuse what the daemon asks
+    #[command(after_help = help::DENY)]
+    Deny {
+        /// The stack
+        stack: StackName,
+        /// Why; it goes into the record
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+        #[command(flatten)]
+        meant: Meant,
+    },
+    /// Show all of it on a stack of its own: a release turns bad, and is taken back
+    #[command(after_help = help::DEMO)]
+    Demo(crate::demo::Args),
+}
+
+/// An act whose end can be waited for.
+#[derive(Debug, Args)]
+pub(super) struct Following {
+    /// The stack
+    pub(super) stack: StackName,
+    /// Why; it goes into the record
+    #[arg(long, value_name = "TEXT")]
+    pub(super) reason: Option<String>,
+    #[command(flatten)]
+    pub(super) wait: Wait,
+}
+
+/// Which question is answered.
+#[derive(Debug, Args)]
+pub(super) struct Meant {
+    /// The id of the question that you read, from `steadfast status`: where another one is asked by
+    /// now, the answer is refused. Left out: the one that is asked now
+    #[arg(long, value_name = "ID")]
+    pub(super) ask: Option<AskId>,
+}
+
+/// Whether, and for how long, the end is waited for.
+#[derive(Debug, Clone, Copy, Args)]
+pub(super) struct Wait {
+    /// Follow it to its end; the exit code says how it ended
+    #[arg(long)]
+    pub(super) wait: bool,
+    /// Wait no longer than this
+    #[arg(long, value_name = "SPAN", value_parser = span, default_value = "1h", requires = "wait")]
+    pub(super) timeout: Duration,
+}
+
+/// What to ask for.
+#[derive(Debug, Args)]
+pub(super) struct Pin {
+    /// The stack
+    pub(super) stack: StackName,
+    /// The tag
+    pub(super) tag: Tag,
+    /// Pin this service alone; the stack keeps its tag
+    #[arg(long, value_name = "SERVICE")]
+    pub(super) service: Option<ServiceName>,
+    /// Let this service follow the stack's tag again; may be given several times
+    #[arg(long, value_name = "SERVICE", conflicts_with = "service")]
+    pub(super) unpin: Vec<ServiceName>,
+    /// Where the schema should stand: head, a revision, or `release` for what the release brings
+    #[arg(long, value_name = "REVISION", value_parser = migration)]
+    pub(super) migration: Option<MigrationWish>,
+    /// Which env file: current, sha256:…, or the short id from `steadfast history`
+    #[arg(long, value_name = "ENV", value_parser = env)]
+    pub(super) env: Option<EnvWish>,
+    #[command(flatten)]
+    pub(super) wait: Wait,
+}
+
+fn migration(text: &str) -> Result<MigrationWish, String> {
+    match text {
+        "release" => Ok(MigrationWish::Release),
+        "head" => Ok(MigrationWish::Head),
+        "heads" => Err("write head: it means all of them".into()),
+        "base" => Err("it would undo every migration".into()),
+        _ => text
+            .parse()
+            .map(MigrationWish::Revision)
+            .map_err(|error| format!("{error}")),
+    }
+}
+
+fn env(text: &str) -> Result<EnvWish, String> {
+    if text == "current" {
+        return Ok(EnvWish::Current);
+    }
+    let wish = match text.strip_prefix("sha256:") {
+        Some(digest) => digest.parse().map(EnvWish::Sha256),
+        None => text.parse().map(EnvWish::Short),
+    };
+    wish.map_err(|error| format!("{error}; write current, sha256:… or a short id"))
+}
+
+/// As durations are written in the settings.
+fn span(text: &str) -> Result<Duration, String> {
+    config::parse_duration(text).map_err(|rule| format!("{rule}; write 30m, 2h or 1d12h"))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_do_not_contradict_each_other() {
+        Arguments::command().debug_assert();
+    }
+
+    #[track_caller]
+    fn check(line: &str, valid: bool) {
+        let parsed = Arguments::try_parse_from(line.split(' '));
+        assert_eq!(parsed.is_ok(), valid, "{line}: {parsed:?}");
+    }
+
+    /// The examples of a command: what stands there to be typed, without the words beside it.
+    fn examples(help: &str) -> Vec<&str> {
+        let lines = help.lines().filter_map(|line| line.strip_prefix("  "));
+        let typed = lines.filter(|line| line.starts_with("steadfast "));
+        typed
+            .map(|line| line.split("    ").next().unwrap_or(line).trim())
+            .collect()
+    }
+
+    /// As a shell would, where only single quotes occur.
+    fn words(line: &str) -> Vec<String> {
+        let mut words = Vec::new();
+        for (i, part) in line.split('\'').enumerate() {
+            if i % 2 == 0 {
+                words.extend(part.split_whitespace().map(str::to_owned));
+            } else {
+                words.push(part.to_owned());
+            }
+        }
+        words
+    }
+
+    #[test]
+    fn every_command_teaches_by_examples_that_work() {
+        let mut program = Arguments::command();
+        program.build();
+        for command in program.get_subcommands().filter(|c| c.get_name() != "help") {
+            let name = command.get_name();
+            let help = command
+                .get_after_help()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            for part in ["Examples:\n", "\nTouches: ", "\nExit codes:\n  0 "] {
+                assert!(help.contains(part), "{name} lacks {part:?}");
+            }
+            let examples = examples(&help);
+            assert!(
+                examples.iter().any(|line| line.contains(name)),
+                "{name}: {examples:?}"
+            );
+            for line in examples {
+                let parsed = Arguments::try_parse_from(words(line));
+                assert!(parsed.is_ok(), "{line}: {parsed:?}");
+            }
+        }
+        for line in examples(help::PROGRAM) {
+            assert!(Arguments::try_parse_from(words(line)).is_ok(), "{line}");
+        }
+    }
+
+    #[test]
+    fn no_help_is_wider_than_a_page() {
+        let mut program = Arguments::command();
+        program.build();
+        let texts = program.get_subcommands().filter_map(|c| c.get_after_help());
+        for text in texts.map(ToString::to_string).chain([help::PROGRAM.to_owned()]) {
+            for line in text.lines() {
+                assert!(line.chars().count() <= 80, "{line}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_accepted_and_what_is_not() {
+        check("steadfast status", true);
+        check("steadfast status shop --config /x.toml", true);
+        check("steadfast status Shop", false);
+        check("steadfast plan shop --steps", true);
+        check("steadfast plan --steps --json", false);
+        check("steadfast pin shop v1.6.0 --wait --timeout 10m", true);
+        check("steadfast pin shop v1.6.0 --timeout 10m", false);
+        check("steadfast pin shop", false);
+        check("steadfast pin shop v1 --unpin web --unpin api", true);
+        check("steadfast pin shop v1 --unpin web --service web", false);
+        check("steadfast pin shop v1 --migration base", false);
+        check("steadfast pin shop v1 --migration 7c1f --env current", true);
+        check("steadfast pin shop v1 --env sha256:12", false);
+        check("steadfast pause shop --for 2h --reason x", true);
+        check("steadfast pause shop --for 2h", false);
+        check("steadfast pause shop --for 2 --reason x", false);
+        check("steadfast rollback shop -y --reason x", true);
+        check("steadfast rollback shop --schema-fits", true);
+        check("steadfast approve shop --ask 0b6f4e03b952 --wait", true);
+        check("steadfast deny shop --ask 0b6f", false);
+    }
+}

@@ -1,0 +1,191 @@
+//! Whether `docs/reference/commands.md` names the fields that `--json` has, and no others.
+
+#![allow(clippy::unwrap_used)]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::check::Report;
+use super::narrow::SITUATIONS;
+use crate::view::{History, PlanView, StatusList, sample};
+
+type Names = BTreeSet<String>;
+
+/// A section of the page, from its heading to the next one.
+fn section(heading: &str) -> String {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/reference/commands.md");
+    let page = std::fs::read_to_string(path).unwrap();
+    let (_, rest) = page.split_once(&format!("### {heading}\n")).unwrap();
+    let end = rest.find("\n##").unwrap_or(rest.len());
+    rest[..end].to_owned()
+}
+
+/// What stands in backticks outside of parentheses: the fields. Within them are possible values.
+fn fields(text: &str) -> Names {
+    let mut depth = 0_u32;
+    let outside: String = text
+        .chars()
+        .filter(|c| {
+            depth = match c {
+                '(' => depth + 1,
+                ')' => depth.saturating_sub(1),
+                _ => depth,
+            };
+            depth == 0
+        })
+        .collect();
+    let parts = outside.split('`').enumerate();
+    parts
+        .filter(|(i, _)| i % 2 == 1)
+        .map(|(_, name)| name.to_owned())
+        .collect()
+}
+
+/// The rows of the table in a section: their fields, and what is said of them.
+fn rows(section: &str) -> Vec<(Names, String)> {
+    let lines = section.lines().filter(|line| line.starts_with("| `"));
+    lines
+        .map(|line| {
+            let (names, more) = line[2..].split_once(" | ").unwrap();
+            (fields(names), more.to_owned())
+        })
+        .collect()
+}
+
+/// The items of the list in a section, by how each begins.
+fn items(section: &str) -> BTreeMap<String, Names> {
+    let items = section.split("\n* ").skip(1);
+    items
+        .map(|item| {
+            let item = item.split("\n\n").next().unwrap();
+            let (subject, more) = item.split_once(':').unwrap();
+            let sentence = more.split(". ").next().unwrap();
+            (subject.to_owned(), fields(sentence))
+        })
+        .collect()
+}
+
+/// All that values of one kind may hold: what is `null` in one is filled by another.
+fn merged(values: impl IntoIterator<Item = Value>) -> Value {
+    values.into_iter().fold(Value::Null, merge)
+}
+
+fn merge(left: Value, right: Value) -> Value {
+    match (left, right) {
+        (Value::Object(mut left), Value::Object(right)) => {
+            for (key, value) in right {
+                let before = left.remove(&key).unwrap_or_default();
+                left.insert(key, merge(before, value));
+            }
+            Value::Object(left)
+        }
+        (Value::Array(mut left), Value::Array(right)) => {
+            left.extend(right);
+            Value::Array(vec![merged(left)])
+        }
+        (Value::Null, Value::Array(right)) => Value::Array(vec![merged(right)]),
+        (Value::Null, right) => right,
+        (left, _) => left,
+    }
+}
+
+fn json(value: &impl Serialize) -> Value {
+    serde_json::to_value(value).unwrap()
+}
+
+fn keys(value: &Value) -> Names {
+    let object = match value {
+        Value::Array(all) => all.first().and_then(Value::as_object),
+        value => value.as_object(),
+    };
+    object.into_iter().flat_map(|o| o.keys().cloned()).collect()
+}
+
+/// Compares a table with what there is; says for which fields what is in them was compared too.
+#[track_caller]
+fn check_table(heading: &str, value: &Value, elsewhere: &[&str]) -> Vec<String> {
+    let rows = rows(&section(heading));
+    let named: Names = rows.iter().flat_map(|(names, _)| names.clone()).collect();
+    assert_eq!(named, keys(value), "the fields of `{heading}`");
+    let mut compared = Vec::new();
+    for (names, more) in rows.iter().filter(|(names, _)| names.len() == 1) {
+        let name = names.first().unwrap();
+        let has = keys(&value[name]);
+        if has.is_empty() || elsewhere.contains(&name.as_str()) {
+            continue;
+        }
+        assert_eq!(fields(more), has, "the fields of {name} in `{heading}`");
+        compared.push(name.clone());
+    }
+    compared
+}
+
+#[test]
+fn the_fields_of_a_status() {
+    let all = SITUATIONS.map(|situation| json(&sample::status(situation)));
+    let status = merged(all);
+    let compared = check_table("`status --json`", &status, &[]);
+    let objects = "asked runs gap operation trial failing hold pause approval next drift problems rollback \
+                   services probes schema engine";
+    assert_eq!(compared, objects.split_whitespace().collect::<Vec<_>>());
+    let list = StatusList {
+        format: 1,
+        stacks: Vec::new(),
+    };
+    assert_eq!(keys(&json(&list)), ["format", "stacks"].map(str::to_owned).into());
+    // Of each object in it every key is told, however deep it lies.
+    let text = section("`status --json`");
+    for probe in keys(&status["failing"]["probes"]) {
+        assert!(text.contains(&format!("`{probe}`")), "{probe}");
+    }
+}
+
+#[test]
+fn every_state_is_told() {
+    let text = section("`status --json`");
+    let row = text.lines().find(|line| line.starts_with("| `state`")).unwrap();
+    for situation in SITUATIONS {
+        let state = json(&sample::status(situation).state);
+        let state = state.as_str().unwrap();
+        assert!(row.contains(&format!("`{state}`")), "{state}");
+    }
+}
+
+#[test]
+fn the_fields_of_a_history() {
+    let all = SITUATIONS.map(|situation| {
+        let snapshot = sample::snapshot(situation);
+        json(&History::of(&snapshot.record, &[], &sample::shared()))
+    });
+    let history = merged(all);
+    let section = section("`history --json`");
+    let first = section.trim_start().lines().next().unwrap();
+    assert_eq!(fields(first), keys(&history));
+    let items = items(&section);
+    let (generation, operation) = (&history["generations"], &history["operations"]);
+    assert_eq!(items["A generation"], keys(generation));
+    assert_eq!(items["An operation"], keys(operation));
+    assert_eq!(items["A step"], keys(&operation[0]["steps"]));
+}
+
+#[test]
+fn the_fields_of_a_plan() {
+    let all = SITUATIONS.map(|situation| json(&PlanView::of(&sample::snapshot(situation))));
+    // What a person is asked, and what is wrong, are as in a status.
+    let compared = check_table("`plan --json`", &merged(all), &["approval", "problems"]);
+    assert_eq!(compared, ["changes"]);
+}
+
+#[test]
+fn the_fields_of_a_check() {
+    let report = Report {
+        format: 1,
+        valid: true,
+        problems: Vec::new(),
+    };
+    let section = section("`check --json`");
+    let named = fields(section.split(" as in ").next().unwrap());
+    assert_eq!(named, keys(&json(&report)));
+}

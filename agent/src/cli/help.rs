@@ -1,0 +1,213 @@
+//! What `--help` teaches beside the arguments: of each command an example, what it touches, and how it
+//! exits. A test runs every example through the parser.
+
+/// Of the program.
+pub(super) const PROGRAM: &str = "\
+Examples:
+  steadfast check                     are my files right? (no daemon needed)
+  steadfast plan                      what would be done now? (no daemon needed)
+  steadfast status                    is it fine, and if not, why not?
+  steadfast pin shop v1.6.0 --wait    deploy, and say how it ended
+  steadfast rollback shop             back to the last release that was good
+
+Exit codes:
+  0 done    1 failed    2 bad usage or config
+  3 daemon or engine not reachable
+  4 waiting for an approval    5 refused or held
+  6 rolled back: what was asked for is not what runs
+
+`steadfast COMMAND --help` says more, with examples. Every field of --json:
+docs/reference/commands.md";
+
+pub(super) const RUN: &str = "\
+Examples:
+  steadfast run
+  steadfast --config ./steadfast.toml run
+
+Under systemd: systemctl enable --now steadfast. It logs to standard error;
+STEADFAST_LOG=steadfast=debug says more. SIGHUP: look at everything again.
+SIGTERM: finish the step in flight, and stop. One daemon to a state directory.
+
+Touches: the containers, networks and volumes of its stacks (never a volume
+that exists, never a container of another project); the state directory; the
+socket.
+
+Exit codes:
+  0 stopped on request    1 it cannot run    2 bad usage or config";
+
+pub(super) const CHECK: &str = "\
+Examples:
+  steadfast check
+  steadfast --config ./steadfast.toml check
+  steadfast check --json
+
+Touches: nothing. It reads the files only: no daemon, no engine.
+
+Exit codes:
+  0 valid; warnings do not fail    2 something is wrong";
+
+pub(super) const PLAN: &str = "\
+Examples:
+  steadfast plan                    every stack
+  steadfast plan shop               what changes, and why
+  steadfast plan shop --steps       every single step
+  steadfast plan shop --json
+
+To see a deploy before it happens:
+  steadfast pause shop --for 1h --reason 'to look first'
+  steadfast pin shop v1.6.0
+  steadfast plan shop
+  steadfast resume shop
+
+Touches: nothing. Where no daemon runs it reads the files, the ledger, the
+engine and the database itself (as root, or as the daemon's user), and says
+what a daemon would do.
+
+Exit codes:
+  0 shown    2 no such stack, or bad config
+  3 neither daemon nor engine reachable";
+
+pub(super) const STATUS: &str = "\
+Examples:
+  steadfast status                     every stack
+  steadfast status shop                one, in full
+  steadfast status shop --json
+  steadfast status shop --exit-code    for scripts: 0 only when all is well
+
+Touches: nothing.
+
+Exit codes:
+  0 shown    2 no such stack    3 the daemon is not reachable
+With --exit-code, the worst one where there are several stacks:
+  0 as asked for, and good    1 on its way, or failing
+  2 an input file is wrong
+  3 the engine is not reachable    4 waits for an approval
+  5 held, paused or denied    6 rolled back";
+
+pub(super) const HISTORY: &str = "\
+Examples:
+  steadfast history shop                  the generations
+  steadfast history shop --operations     what was done, with every step
+  steadfast history shop --json           both
+
+Touches: nothing.
+
+Exit codes:
+  0 shown    2 no such stack    3 the daemon is not reachable";
+
+pub(super) const PIN: &str = "\
+Examples:
+  steadfast pin shop v1.6.0 --wait
+  steadfast pin shop v1.4.2 --service frontend    one service by itself
+  steadfast pin shop v1.6.0 --unpin frontend      all of them again
+  steadfast pin shop v1.6.0 --migration head
+  steadfast pin shop v1.6.0 --env current
+
+Touches: desired.toml, and of it the values only: comments and layout stay. The
+daemon watches the file, and does the rest. Works without it, but for --wait.
+
+Exit codes:
+  0 written; with --wait: it runs, and is proven good
+  1 it cannot be written; --wait: it could not be brought up, or the time was up
+  2 no such stack, or bad config    3 --wait: the daemon is not reachable
+  4 --wait: it waits for an approval    5 --wait: held, paused or denied
+  6 --wait: rolled back, another release runs";
+
+pub(super) const RETRY: &str = "\
+Examples:
+  steadfast retry shop
+  steadfast retry shop --wait --reason 'the payment provider is back'
+
+Touches: the quarantine of the release that was asked for: it is lifted, and
+its tags are resolved anew. A pause ends. Then the daemon deploys it;
+desired.toml stays as it is.
+
+Exit codes:
+  0 taken; with --wait: it runs, and is proven good
+  1 --wait: it failed again, or the time was up
+  2 no such stack    3 the daemon is not reachable
+  4 --wait: it waits for an approval
+  5 refused (something is under way); with --wait also: held
+  6 --wait: rolled back again";
+
+pub(super) const ROLLBACK: &str = "\
+Examples:
+  steadfast rollback shop
+  steadfast rollback shop --yes --wait --reason 'checkout is broken'
+
+Touches: the containers: those of the last good generation are made again. What
+ran is put into quarantine in your name; a pause ends. desired.toml, .env and
+volumes stay as they are.
+
+Exit codes:
+  0 rolled back    1 the rollback failed, or the time was up    2 no such stack
+  3 the daemon is not reachable
+  5 refused, with the reason (nothing to go back to, the schema does not fit)";
+
+pub(super) const PAUSE: &str = "\
+Examples:
+  steadfast pause shop --for 2h --reason 'moving the disk'
+
+While it lasts nothing is healed, deployed or rolled back; `status` and `plan`
+go on telling. It ends by itself, so that it is not forgotten, or by `steadfast
+resume`.
+
+Touches: no container.
+
+Exit codes:
+  0 paused    2 no such stack, or a span that is too long
+  3 the daemon is not reachable    5 refused";
+
+pub(super) const RESUME: &str = "\
+Examples:
+  steadfast resume shop
+
+Touches: no container itself. What was put off while the stack was paused
+begins: see `steadfast plan shop` before.
+
+Exit codes:
+  0 resumed    2 no such stack    3 the daemon is not reachable
+  5 refused: it is not paused";
+
+pub(super) const APPROVE: &str = "\
+Examples:
+  steadfast status shop                        what is asked, and since when
+  steadfast plan shop                          what would be done
+  steadfast approve shop --wait --reason 'seen'
+  steadfast approve shop --ask 0b6f4e03b952    this question, and no other
+
+Touches: what the plan shows, as soon as you agree.
+
+Exit codes:
+  0 taken; with --wait: done, and proven good
+  1 --wait: it failed, or the time was up
+  2 no such stack    3 the daemon is not reachable
+  5 refused: nothing, or something else, is asked
+  6 --wait: rolled back";
+
+pub(super) const DENY: &str = "\
+Examples:
+  steadfast deny shop --reason 'not before the weekend'
+  steadfast deny shop --ask 0b6f4e03b952       this question, and no other
+
+Touches: nothing. What was asked for waits for a new request. A stack that was
+found running, and that you do not agree to change, is not healed either.
+
+Exit codes:
+  0 denied    2 no such stack    3 the daemon is not reachable
+  5 refused: nothing, or something else, is asked";
+
+pub(super) const DEMO: &str = "\
+Examples:
+  steadfast demo
+  steadfast demo --engine unix:///run/docker.sock
+
+Needs an engine, and the images that `make images` makes. Takes about two
+minutes.
+
+Touches: what it makes itself, a stack of its own; nothing of it is left
+behind.
+
+Exit codes:
+  0 all of it really happened    1 something did not
+  3 the engine is not reachable";

@@ -1,0 +1,222 @@
+//! `steadfast history`: the generations of a stack, or its operations with their steps.
+
+use state::name::StackName;
+
+use super::args::Common;
+use super::failure::Outcome;
+use super::output::{self, BOLD, paint};
+use super::reader::{Reader, took};
+use super::reading::Daemon;
+use super::text::{columns, hanging, labelled, paragraph, tail};
+use crate::view::{GenerationRow, History, OperationRow, StepRow};
+
+/// So many ended operations are asked for.
+const OPERATIONS: u32 = 20;
+/// Narrower than this the reason for a verdict goes below its line.
+const BESIDE: usize = 80;
+/// So much is shown of the reason for a verdict.
+const WHY: usize = 120;
+
+pub(super) async fn run(common: &Common, stack: StackName, operations: bool, json: bool) -> Outcome {
+    let daemon = Daemon::of(common);
+    let history = daemon.client.history(stack.as_str(), OPERATIONS).await;
+    let history = history.map_err(|error| daemon.failure(error))?;
+    if json {
+        return output::json(&history, 0);
+    }
+    let reader = Reader::here();
+    let text = if operations {
+        of_operations(&history, &reader)
+    } else {
+        of_generations(&history, &reader)
+    };
+    output::print(&text)?;
+    Ok(0)
+}
+
+/// A line for each generation, the newest first; `*` is what runs.
+pub(super) fn of_generations(history: &History, reader: &Reader) -> String {
+    if history.generations.is_empty() {
+        return format!("{}: no generation yet\n", history.stack);
+    }
+    let beside = reader.width >= BESIDE;
+    let heading = ["", "GEN", "TAG", "BEGUN", "VERDICT", "WHY"];
+    let shown = if beside { heading.len() } else { heading.len() - 1 };
+    let mut rows: Vec<Vec<String>> = vec![heading[..shown].iter().map(ToString::to_string).collect()];
+    let mut whys = vec![String::new()];
+    for row in &history.generations {
+        let (cells, why) = generation(row, reader);
+        rows.push(cells);
+        whys.push(why);
+    }
+    if beside {
+        for (row, why) in rows.iter_mut().zip(whys).skip(1) {
+            row.push(why);
+        }
+        return columns(&rows, 0, reader.width);
+    }
+    let table = columns(&rows, 0, reader.width);
+    let lines = table.lines().zip(&whys);
+    lines
+        .map(|(line, why)| match why.as_str() {
+            "" => format!("{line}\n"),
+            why => format!("{line}\n{}", paragraph(8, why, reader.width)),
+        })
+        .collect()
+}
+
+/// The cells, and why the verdict is as it is.
+fn generation(row: &GenerationRow, reader: &Reader) -> (Vec<String>, String) {
+    let mut why = shorten(&row.why);
+    for (service, tag) in &row.pins {
+        why.push_str(&format!(" [{service} {tag}]"));
+    }
+    if row.adopted && !why.contains("found running") {
+        why.push_str(" [found running]");
+    }
+    if row.quarantined {
+        why.push_str(" [in quarantine]");
+    }
+    let cells = vec![
+        if row.current { "*" } else { "" }.to_owned(),
+        row.generation.to_string(),
+        tail(row.tag.as_deref().unwrap_or("-"), 16),
+        reader.full(row.begun),
+        row.verdict.clone(),
+    ];
+    (cells, why.trim_start().to_owned())
+}
+
+/// As much as fits three lines or so; `--operations` and `--json` have all of it.
+fn shorten(why: &str) -> String {
+    if why.chars().count() <= WHY {
+        return why.to_owned();
+    }
+    let cut: String = why.chars().take(WHY - 1).collect();
+    format!("{}…", cut.trim_end())
+}
+
+/// Each operation with its steps, the newest first.
+pub(super) fn of_operations(history: &History, reader: &Reader) -> String {
+    if history.operations.is_empty() {
+        return format!("{}: no operation yet\n", history.stack);
+    }
+    let texts: Vec<String> = history
+        .operations
+        .iter()
+        .map(|row| operation(row, reader))
+        .collect();
+    texts.join("\n")
+}
+
+fn operation(row: &OperationRow, reader: &Reader) -> String {
+    let labelled = |label: &str, text: &str| labelled(label, text, reader.width);
+    let to = row
+        .generation
+        .map(|n| format!(" of generation {n}"))
+        .unwrap_or_default();
+    let title = format!("operation {}: {}{to}, {}", row.id, row.kind, row.ending);
+    let mut text = paint(BOLD, &paragraph(0, &title, reader.width));
+    let took = row.milliseconds.map(|ms| format!(", took {}", took(ms)));
+    text.push_str(&labelled(
+        "begun",
+        &format!(
+            "{}, by {}{}",
+            reader.full(row.begun),
+            row.by,
+            took.unwrap_or_default()
+        ),
+    ));
+    text.push_str(&labelled("because", &row.why));
+    if let Some(failure) = &row.failure {
+        text.push_str(&labelled("failed", failure));
+    }
+    for (i, step) in row.steps.iter().enumerate() {
+        let head = format!("  {:<10} {:>2}. ", step.outcome, i + 1);
+        let what = format!("{}{}", step.what, times(step, reader));
+        text.push_str(&hanging(&head, &what, 17, reader.width));
+    }
+    text
+}
+
+/// ` [14:03:21, 35ms]`, as far as it is known.
+fn times(step: &StepRow, reader: &Reader) -> String {
+    let Some(begun) = step.begun else {
+        return String::new();
+    };
+    let mut text = format!(" [{}", reader.time(begun));
+    if let Some(ms) = step.milliseconds {
+        text.push_str(&format!(", {}", took(ms)));
+    }
+    if let Some(ms) = step.undo_milliseconds {
+        text.push_str(&format!(", taken back in {}", took(ms)));
+    }
+    text.push(']');
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::needless_raw_string_hashes, reason = "expect-test writes them")]
+
+    use expect_test::{Expect, expect};
+
+    use super::*;
+    use crate::view::sample;
+
+    #[track_caller]
+    fn check(situation: &str, show: fn(&History, &Reader) -> String, expected: &Expect) {
+        let snapshot = sample::snapshot(situation);
+        let history = History::of(&snapshot.record, &[], &sample::shared());
+        let text = show(&history, &sample::reader());
+        expected.assert_eq(&anstream::adapter::strip_str(&text).to_string());
+    }
+
+    #[test]
+    fn generations_with_their_verdicts() {
+        check(
+            "rolled back",
+            of_generations,
+            &expect![[r#"
+               GEN  TAG     BEGUN                VERDICT  WHY
+               3    v1.6.0  2025-06-02 13:39:50  bad      api failed for 5m: GET /health
+                                                          answered 500 [in quarantine]
+            *  2    v1.5.0  2025-06-02 12:00:10  good     5m of unbroken health
+               1    v1.4.0  2025-06-01 13:00:00  good     5m of unbroken health
+        "#]],
+        );
+        check(
+            "nothing yet",
+            of_generations,
+            &expect![[r#"
+            shop: no generation yet
+        "#]],
+        );
+    }
+
+    #[test]
+    fn operations_with_their_steps() {
+        check(
+            "taking back",
+            of_operations,
+            &expect![[r#"
+                operation 12: deploy of generation 3, open
+                  begun      2025-06-02 13:59:54, by steadfast
+                  because    desired.toml asks for v1.6.0
+                  failed     the port 8080 is taken
+                  done        1. create api-1 from 01537f435b1b [13:59:54, 135ms]
+                  done        2. stop api (c7aa851d3bc1), by force after 10 s [13:59:54, 2.4s]
+                  failed      3. start api (new api-1) [13:59:56, 130ms, taken back in 1.4s]
+                  to do       4. wait until api is healthy, at most 60 s
+                  to do       5. remove c7aa851d3bc1
+            "#]],
+        );
+        check(
+            "steady",
+            of_operations,
+            &expect![[r#"
+            shop: no operation yet
+        "#]],
+        );
+    }
+}

@@ -1,0 +1,128 @@
+//! The operator's own SQL for the way back, in one transaction with the version table.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use config::settings::MigrationSettings;
+use state::name::Revision;
+use state::observed::SchemaHead;
+
+use super::DatabaseError;
+use super::link::{Link, literal, quoted};
+use super::login::Login;
+use super::statements::first_words;
+
+/// A lock that somebody else has is waited for so long: everybody else waits behind us.
+const LOCK_WAIT: Duration = Duration::from_secs(3);
+
+/// What would end our transaction, or is of no use within it.
+const TRANSACTION_WORDS: [&str; 9] = [
+    "abort",
+    "begin",
+    "commit",
+    "end",
+    "prepare transaction",
+    "release",
+    "rollback",
+    "savepoint",
+    "start",
+];
+
+pub(super) async fn apply_sql(
+    login: &Login,
+    migrations: &MigrationSettings,
+    sql: &str,
+    to: &SchemaHead,
+    within: Duration,
+) -> Result<(), DatabaseError> {
+    for words in first_words(sql) {
+        let is = |word: &&&str| words == **word || words.starts_with(&format!("{word} "));
+        if let Some(word) = TRANSACTION_WORDS.iter().find(is) {
+            return Err(DatabaseError::other(format!(
+                "the SQL has a {} of its own: it runs in one transaction with the version table",
+                word.to_uppercase()
+            )));
+        }
+        if words.starts_with("copy") && sql.to_ascii_lowercase().contains("stdin") {
+            return Err(DatabaseError::other(
+                "the SQL has a COPY FROM STDIN: nothing stands there",
+            ));
+        }
+    }
+    let link = Link::to(login, within).await?;
+    let done = apply(&link, migrations, sql, to, LOCK_WAIT.min(within / 4)).await;
+    link.end().await;
+    match done {
+        Err(DatabaseError::InUse { said, .. }) => {
+            // Who holds it may be any of these.
+            let by = super::close::sessions(login, within).await?;
+            Err(DatabaseError::InUse { said, by })
+        }
+        done => done,
+    }
+}
+
+async fn apply(
+    link: &Link,
+    migrations: &MigrationSettings,
+    sql: &str,
+    to: &SchemaHead,
+    lock_wait: Duration,
+) -> Result<(), DatabaseError> {
+    let lock_wait = lock_wait.as_millis().max(1);
+    link.run(&format!("BEGIN; SET LOCAL lock_timeout = {lock_wait}"))
+        .await?;
+    if heads(link, migrations).await? == *to {
+        // Done before: both are of one transaction.
+        return link.run("ROLLBACK").await;
+    }
+    let ours = link.value("SELECT pg_catalog.txid_current()").await?;
+    link.run(sql).await?;
+    if link.value("SELECT pg_catalog.txid_current()").await? != ours {
+        link.run("ROLLBACK").await?;
+        return Err(DatabaseError::other(
+            "the SQL ended the transaction that it was to run in: part of it may have been done",
+        ));
+    }
+    let table = table(migrations);
+    let version = match to {
+        SchemaHead::NoTable => format!("DROP TABLE IF EXISTS {table}"),
+        SchemaHead::At(heads) => {
+            let rows: Vec<String> = heads
+                .iter()
+                .map(|head| format!("({})", literal(head.as_str())))
+                .collect();
+            let insert = format!("INSERT INTO {table} (version_num) VALUES {}", rows.join(", "));
+            let insert = if rows.is_empty() { String::new() } else { insert };
+            format!("DELETE FROM {table}; {insert}")
+        }
+    };
+    link.run(&version).await?;
+    link.run("COMMIT").await
+}
+
+fn table(migrations: &MigrationSettings) -> String {
+    format!(
+        "{}.{}",
+        quoted(migrations.schema.as_str()),
+        quoted(migrations.version_table.as_str())
+    )
+}
+
+/// The version table within the open transaction.
+async fn heads(link: &Link, migrations: &MigrationSettings) -> Result<SchemaHead, DatabaseError> {
+    let table = table(migrations);
+    let exists = format!("SELECT pg_catalog.to_regclass({}) IS NOT NULL", literal(&table));
+    if link.value(&exists).await?.as_deref() != Some("t") {
+        return Ok(SchemaHead::NoTable);
+    }
+    let mut heads = BTreeSet::new();
+    for row in link
+        .rows(&format!("SELECT version_num::text FROM {table}"))
+        .await?
+    {
+        let head: Option<Revision> = row.get(0).and_then(|head| head.parse().ok());
+        heads.insert(head.ok_or_else(|| DatabaseError::other("a row of the version table is no revision"))?);
+    }
+    Ok(SchemaHead::At(heads))
+}

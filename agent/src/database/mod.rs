@@ -1,0 +1,56 @@
+//! The database. How far its schema is, is only read, and holds nothing up: each question has a
+//! deadline and ends with its connection closed. What is done to the database as a whole
+//! ([`Maintenance`]) is bounded likewise, and looks before it does anything.
+
+mod apply;
+mod close;
+mod copies;
+mod error;
+mod fingerprint;
+mod link;
+mod lock;
+mod login;
+mod maintenance;
+mod place;
+mod postgres;
+mod properties;
+mod put_back;
+mod rows;
+mod statements;
+mod tls;
+
+#[cfg(test)]
+mod tests;
+
+use async_trait::async_trait;
+use config::settings::{DatabaseAccess, DatabaseSettings};
+use state::observed::{Known, SchemaHead};
+
+pub use self::close::Obstacle;
+pub use self::copies::{CopyKind, DatabaseCopy, Made};
+pub use self::error::{DatabaseError, Session};
+pub use self::lock::Guard;
+pub use self::maintenance::Maintenance;
+pub use self::place::{Place, aside_name, copy_name};
+pub use self::postgres::Postgres;
+pub use self::rows::Checksum;
+
+/// The value of a key of the stack's `.env`.
+pub type EnvLookup<'a> = &'a (dyn Fn(&str) -> Option<String> + Send + Sync);
+
+/// Asks the stack's database.
+#[async_trait]
+pub trait Database: Send + Sync {
+    /// The rows of the version table. Whatever goes wrong is `Unknown`, in words that hold no secret.
+    /// Cancel-safe.
+    async fn schema_head(&self, place: Place<'_>) -> Known<SchemaHead>;
+}
+
+/// The name whose address a [`Place`] should be given: the settings' service, or the host of the URL,
+/// which is often a service of the stack too (`db` in `postgres://app@db/shop`).
+pub fn host_of(settings: &DatabaseSettings, env: EnvLookup<'_>) -> Option<String> {
+    match &settings.access {
+        DatabaseAccess::Service { service, .. } => Some(service.as_str().to_owned()),
+        DatabaseAccess::Url(source) => login::url_host(source, env),
+    }
+}

@@ -1,0 +1,338 @@
+//! The files that a request is made of, read whole: desired.toml, Compose, env and tracked files.
+//! What they ask for is worked out here; whether it is done is decided elsewhere.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use config::compose::{self, ComposeInput, Source};
+use config::error::{Place, Problem, Problems};
+use config::read::ReadError;
+use config::settings::{EnvFile, StackSettings};
+use state::desired::{Desired, EnvWish};
+use state::name::{Digest, ServiceName, StackName};
+use state::release::HostKey;
+use state::stack_spec::StackSpec;
+
+/// What a stack's files ask for, resolved but for the images.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Inputs {
+    /// The entry in desired.toml.
+    pub desired: Desired,
+    /// The stack as rendered for it, image references as written.
+    pub spec: StackSpec,
+    /// The services whose image follows the tag.
+    pub tagged: BTreeSet<ServiceName>,
+    /// The digest of `.env`, where there is one.
+    pub env: Option<Digest>,
+    /// The digest of all other files, and of the settings that render them.
+    pub config: Digest,
+    /// Every file that was looked for.
+    pub files: BTreeSet<PathBuf>,
+    /// The Compose files, for Compose's own label.
+    pub compose_files: Vec<PathBuf>,
+    /// What the operator should know.
+    pub warnings: Vec<Problem>,
+}
+
+/// What was found: what is asked for, or all that is wrong; and what tells two states of the disk apart.
+#[derive(Debug, Clone)]
+pub struct Look {
+    /// What is asked for.
+    pub inputs: Result<Inputs, Vec<Problem>>,
+    /// The files that were looked for, for the watch.
+    pub files: BTreeSet<PathBuf>,
+    /// The digest of their contents.
+    pub fingerprint: Digest,
+}
+
+/// Reads everything that `desired` makes of one stack.
+pub fn read(source: &dyn Source, settings: &StackSettings, desired: &Desired, key: &HostKey) -> Look {
+    let paths = settings.compose.paths();
+    let env_path = settings.env_file.path().to_owned();
+    let mut files: BTreeSet<PathBuf> = paths.iter().chain(&settings.track).cloned().collect();
+    files.insert(env_path.clone());
+    let inputs = render(source, settings, desired, key, &paths, &mut files);
+    let fingerprint = fingerprint(source, desired, &files);
+    Look {
+        inputs,
+        files,
+        fingerprint,
+    }
+}
+
+fn fingerprint(source: &dyn Source, desired: &Desired, files: &BTreeSet<PathBuf>) -> Digest {
+    let mut text = serde_json::to_vec(desired).expect("a wish is plain data");
+    for file in files {
+        text.extend_from_slice(file.as_os_str().as_encoded_bytes());
+        text.push(0);
+        match source.read(file) {
+            Ok(bytes) => text.extend_from_slice(Digest::of(&bytes).as_str().as_bytes()),
+            Err(error) => text.extend_from_slice(error.to_string().as_bytes()),
+        }
+    }
+    Digest::of(&text)
+}
+
+fn render(
+    source: &dyn Source,
+    settings: &StackSettings,
+    desired: &Desired,
+    key: &HostKey,
+    paths: &[PathBuf],
+    files: &mut BTreeSet<PathBuf>,
+) -> Result<Inputs, Vec<Problem>> {
+    if paths.is_empty() {
+        let place = Place::file(&settings.directory);
+        return Err(vec![
+            Problem::error(place, "compose", "there is no Compose file in this directory")
+                .hint("name the files: compose = [\"docker-compose.prod.yml\"]"),
+        ]);
+    }
+    let input = compose_input(source, settings, desired, paths);
+    let loaded = compose::load(source, &input).map_err(|problems| problems.0)?;
+    files.extend(loaded.files.iter().cloned());
+    let mut spec = loaded.spec;
+    let mut problems = unknown_pins(settings, desired, &spec);
+    let mut tagged = BTreeSet::new();
+    for (service, variables) in &loaded.interpolated {
+        if settings
+            .tag_vars
+            .iter()
+            .any(|var| variables.contains(var.as_str()))
+        {
+            tagged.insert(service.clone());
+        }
+    }
+    for (service, template) in &settings.images {
+        if let Some(spec) = spec.services.get_mut(service) {
+            spec.image = Some(template.render(desired.tag_of(service)));
+            tagged.insert(service.clone());
+        }
+    }
+    problems.extend(images(settings, desired, &mut spec, &mut tagged));
+    let env = env_in_place(source, settings, desired, Some(key));
+    let config = config_digest(source, settings, files);
+    match (env, config) {
+        (Ok(env), Ok(config)) if problems.is_empty() => Ok(Inputs {
+            desired: desired.clone(),
+            spec,
+            tagged,
+            env,
+            config,
+            files: files.clone(),
+            compose_files: paths.to_vec(),
+            warnings: loaded.warnings.0,
+        }),
+        (env, config) => {
+            problems.extend(env.err());
+            problems.extend(config.err());
+            Err(problems)
+        }
+    }
+}
+
+/// How the Compose files are read for a wish.
+pub fn compose_input(
+    source: &dyn Source,
+    settings: &StackSettings,
+    desired: &Desired,
+    paths: &[PathBuf],
+) -> ComposeInput {
+    let mut input = ComposeInput::new(settings.name.clone(), settings.directory.clone(), paths.to_vec());
+    let vars = |tag: &state::name::Tag| -> BTreeMap<String, String> {
+        settings
+            .tag_vars
+            .iter()
+            .map(|var| (var.as_str().to_owned(), tag.as_str().to_owned()))
+            .collect()
+    };
+    input.profiles = settings.profiles.iter().map(|p| p.as_str().to_owned()).collect();
+    input.overrides = vars(&desired.tag);
+    input.service_overrides = desired
+        .services
+        .iter()
+        .map(|(service, tag)| (service.clone(), vars(tag)))
+        .collect();
+    let env = settings.env_file.path();
+    let is_there = !matches!(source.read(env), Err(ReadError::Absent { .. }));
+    if is_there || matches!(settings.env_file, EnvFile::Required(_)) {
+        input.env_files = vec![env.to_owned()];
+    }
+    input
+}
+
+/// Every service needs an image. Where it is built, its tag is the release's.
+fn images(
+    settings: &StackSettings,
+    desired: &Desired,
+    spec: &mut StackSpec,
+    tagged: &mut BTreeSet<ServiceName>,
+) -> Vec<Problem> {
+    let project = spec.project.clone();
+    for (name, service) in &mut spec.services {
+        if service.image.is_none() && service.build.is_some() {
+            service.image = Some(format!("{project}-{name}:{}", desired.tag_of(name)));
+            tagged.insert(name.clone());
+        }
+    }
+    spec.services
+        .iter()
+        .filter(|(_, service)| service.image.is_none())
+        .map(|(name, _)| {
+            let place = Place::file(&settings.directory);
+            Problem::error(
+                place,
+                format!("services.{name}"),
+                "neither image nor build is given",
+            )
+        })
+        .collect()
+}
+
+fn unknown_pins(settings: &StackSettings, desired: &Desired, spec: &StackSpec) -> Vec<Problem> {
+    let known: BTreeSet<ServiceName> = spec.services.keys().cloned().collect();
+    let mut problems = settings.unknown_services(&known).0;
+    for service in desired
+        .services
+        .keys()
+        .filter(|service| !known.contains(*service))
+    {
+        let place = Place::file("desired.toml");
+        let names = known.iter().map(ServiceName::as_str);
+        let hint = config::error::did_you_mean(service.as_str(), names).unwrap_or_else(|| {
+            let names: Vec<&str> = known.iter().map(ServiceName::as_str).collect();
+            format!("its services: {}", names.join(", "))
+        });
+        problems.push(
+            Problem::error(
+                place,
+                format!("{}.services.{service}", settings.name),
+                format!("the Compose file has no service \"{service}\""),
+            )
+            .hint(hint),
+        );
+    }
+    problems
+}
+
+/// The digest of `.env`, where there is one and it is the one that is asked for. Without `key` a pin by
+/// its short id cannot be compared.
+pub fn env_in_place(
+    source: &dyn Source,
+    settings: &StackSettings,
+    desired: &Desired,
+    key: Option<&HostKey>,
+) -> Result<Option<Digest>, Problem> {
+    let env = env_digest(source, &settings.env_file)?;
+    check_env_pin(settings, desired, env.as_ref(), key)?;
+    Ok(env)
+}
+
+fn env_digest(source: &dyn Source, file: &EnvFile) -> Result<Option<Digest>, Problem> {
+    match (source.read(file.path()), file) {
+        (Ok(bytes), _) => Ok(Some(Digest::of(&bytes))),
+        (Err(ReadError::Absent { .. }), EnvFile::Optional(_)) => Ok(None),
+        (Err(error), _) => Err(Problem::error(
+            Place::file(file.path()),
+            "env_file",
+            error.to_string(),
+        )),
+    }
+}
+
+/// A pinned env file that is not in place is not a request that could be applied.
+fn check_env_pin(
+    settings: &StackSettings,
+    desired: &Desired,
+    env: Option<&Digest>,
+    key: Option<&HostKey>,
+) -> Result<(), Problem> {
+    let fits = match (&desired.env, key) {
+        (EnvWish::Current, _) | (EnvWish::Short(_), None) => true,
+        (EnvWish::Sha256(digest), _) => env == Some(digest),
+        (EnvWish::Short(id), Some(key)) => env.is_some_and(|env| {
+            let full = key.env_id(env);
+            full.as_str().starts_with(id.as_str()) || id.as_str().starts_with(full.as_str())
+        }),
+    };
+    if fits {
+        return Ok(());
+    }
+    let is = env.map_or_else(
+        || String::from("there is none"),
+        |env| match key {
+            Some(key) => format!("it is {}", key.env_id(env)),
+            None => String::from("it is another one"),
+        },
+    );
+    Err(Problem::error(
+        Place::file(settings.env_file.path()),
+        "env",
+        format!("desired.toml pins the env file {}, {is}", desired.env),
+    )
+    .hint("put that version back, or set env = \"current\""))
+}
+
+/// The digest of every file but `.env`, and of the settings that decide what is made of them.
+fn config_digest(
+    source: &dyn Source,
+    settings: &StackSettings,
+    files: &BTreeSet<PathBuf>,
+) -> Result<Digest, Problem> {
+    let images: BTreeMap<_, _> = settings
+        .images
+        .iter()
+        .map(|(service, template)| (service, format!("{template:?}")))
+        .collect();
+    let vars: Vec<&str> = settings
+        .tag_vars
+        .iter()
+        .map(config::settings::VarName::as_str)
+        .collect();
+    let profiles: Vec<&str> = settings
+        .profiles
+        .iter()
+        .map(config::settings::Profile::as_str)
+        .collect();
+    let mut text = serde_json::to_vec(&(images, vars, profiles)).expect("settings are plain data");
+    for file in files.iter().filter(|file| *file != settings.env_file.path()) {
+        text.extend_from_slice(file.as_os_str().as_encoded_bytes());
+        text.push(0);
+        match source.read(file) {
+            Ok(bytes) => text.extend_from_slice(Digest::of(&bytes).as_str().as_bytes()),
+            Err(ReadError::Absent { .. }) if !settings.track.contains(file) => {
+                text.extend_from_slice(b"absent");
+            }
+            Err(error) => {
+                let key = if settings.track.contains(file) {
+                    "track"
+                } else {
+                    ""
+                };
+                return Err(Problem::error(Place::file(file), key, error.to_string()));
+            }
+        }
+        text.push(0);
+    }
+    Ok(Digest::of(&text))
+}
+
+/// Reads desired.toml. The error is every problem with it.
+pub fn read_desired<V>(
+    source: &dyn Source,
+    path: &Path,
+    stacks: &BTreeMap<StackName, V>,
+) -> Result<BTreeMap<StackName, Desired>, Vec<Problem>> {
+    let whole = |message: String| vec![Problem::error(Place::file(path), "", message)];
+    let bytes = source.read(path).map_err(|error| whole(error.to_string()))?;
+    let text = std::str::from_utf8(&bytes).map_err(|_| whole(String::from("it is not UTF-8 text")))?;
+    config::desired_file::parse(path, text, stacks).map_err(|Problems(all)| all)
+}
+
+/// The values of an env file, for settings that name a key of it. Lines that make no sense are left out.
+pub fn env_values(path: &Path, bytes: &[u8]) -> BTreeMap<String, String> {
+    let mut values = BTreeMap::new();
+    let format = config::env_file::Format::Dotenv;
+    config::env_file::parse(path, bytes, format, &|_| None, &mut values, &mut Vec::new());
+    values
+}

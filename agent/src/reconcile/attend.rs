@@ -1,0 +1,217 @@
+//! An operation, and what goes on beside it: the probes are asked, files are looked at, persons are
+//! heard. At most one operation is open; what is more urgent calls it away, and begins after its end.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
+
+use state::journal::{Kind, OpenOperation};
+use state::ledger::LedgerError;
+use state::operation::Halt;
+use tokio::sync::watch;
+
+use super::inbox::Nudge;
+use super::{Stack, Stop};
+use crate::execute::Executor;
+
+/// What became of an operation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum End {
+    /// It is done; or the daemon stops, and the journal says how far it came.
+    Done,
+    /// It failed.
+    Failed {
+        /// Why.
+        why: String,
+        /// Whether trying again could help.
+        passing: bool,
+    },
+    /// It was taken back because something more urgent waits. Nothing is said about anything.
+    GaveWay,
+}
+
+/// Calls an operation away, at most once.
+pub(super) struct Call(watch::Sender<Option<String>>);
+
+impl Call {
+    fn new() -> (Self, watch::Receiver<Option<String>>) {
+        let (sender, receiver) = watch::channel(None);
+        (Self(sender), receiver)
+    }
+
+    /// The first reason stays.
+    pub(super) fn away(&self, why: &str) {
+        self.0.send_if_modified(|reason| {
+            let first = reason.is_none();
+            if first {
+                *reason = Some(why.to_owned());
+            }
+            first
+        });
+    }
+
+    fn is_out(&self) -> bool {
+        self.0.borrow().is_some()
+    }
+}
+
+/// Whether what runs during such an operation is what is judged: its probes are asked, and count.
+/// What a deploy or a rollback brings up is watched from its end on.
+fn is_watched(kind: Kind) -> bool {
+    matches!(kind, Kind::Heal | Kind::Fetch)
+}
+
+impl Stack {
+    /// Carries the open operation out, or on, and concludes it.
+    pub(super) async fn carry_on(&mut self) -> Result<End, Stop> {
+        let Some(mut open) = self.record.operation.clone().filter(|_| !self.only_looks) else {
+            return Ok(End::Done);
+        };
+        let operation = open.operation.clone();
+        let wanted = match operation.generation {
+            Some(number) => self.load_wanted(number)?,
+            None => None,
+        };
+        let compose_files = self.inputs.as_ref().map_or_else(
+            || self.settings.compose.paths(),
+            |inputs| inputs.compose_files.clone(),
+        );
+        let (edges, stop, directory) = (
+            self.edges.clone(),
+            self.stop.clone(),
+            self.settings.directory.clone(),
+        );
+        let (call, called) = Call::new();
+        self.call_away_again(operation.kind, &call);
+        let (told, mut progress) = watch::channel(open.clone());
+        let executor = Executor {
+            engine: &*edges.engine,
+            store: &*edges.store,
+            clock: &*edges.clock,
+            stop: &stop,
+            called: &called,
+            stack: &self.settings.name.clone(),
+            spec: wanted.as_ref().map(|w| &w.spec),
+            dialect: self.dialect(),
+            directory: &directory,
+            compose_files: &compose_files,
+            // Between two agents nobody looks: the host may have been down.
+            unseen: AtomicUsize::new(open.events.len()),
+            tell: &|open: &OpenOperation| drop(told.send_replace(open.clone())),
+        };
+        let halt = {
+            // On the heap: an operation is rare, and every pass has room for it.
+            let mut carrying = Box::pin(executor.carry_out(&mut open));
+            self.beside(operation.kind, carrying.as_mut(), &mut progress, &call)
+                .await
+        };
+        // However that ended, this is how far the journal goes, and this is where rows were begun.
+        self.record.operation = Some(open);
+        let halt = halt.inspect_err(|stop| {
+            if let Stop::Ledger(error) = stop {
+                self.note_unsure(error);
+            }
+        })?;
+        self.record.carried = self.edges.store.load(&self.settings.name)?.carried;
+        if let (Some(Halt::Done), Some(open)) = (&halt, self.record.operation.clone()) {
+            let made = self.volumes_made(&open).await?;
+            self.commit_urgent(&made)?;
+        }
+        self.conclude(&operation, halt, call.is_out())
+    }
+
+    /// What goes on beside an operation until it comes to an end.
+    async fn beside(
+        &mut self,
+        kind: Kind,
+        mut carrying: Pin<&mut (impl Future<Output = Result<Option<Halt>, LedgerError>> + Send)>,
+        progress: &mut watch::Receiver<OpenOperation>,
+        call: &Call,
+    ) -> Result<Option<Halt>, Stop> {
+        let clock = Arc::clone(&self.edges.clock);
+        let mut look_at = self.now().plus(self.next_look(kind));
+        loop {
+            let wait = self.now().until(&look_at);
+            tokio::select! {
+                biased;
+                // Cancel-safe: it is polled again where it was.
+                halt = &mut carrying => return Ok(halt?),
+                // Cancel-safe: a watch loses no value.
+                Ok(()) = progress.changed() => {
+                    self.record.operation = Some(progress.borrow_and_update().clone());
+                    self.publish();
+                }
+                // Cancel-safe: a message is taken only when it is returned.
+                Some(nudge) = self.inbox.nudges.recv() => {
+                    self.hear(nudge, kind, call).await;
+                    look_at = self.now();
+                }
+                // Cancel-safe, likewise.
+                Some(answer) = self.inbox.answers.recv(), if is_watched(kind) => {
+                    if self.answered(answer) {
+                        look_at = self.now();
+                    }
+                }
+                // Cancel-safe: a dropped sleep leaves nothing behind.
+                () = clock.sleep(wait) => {
+                    self.look_beside(kind, call).await?;
+                    look_at = self.now().plus(self.next_look(kind));
+                }
+            }
+        }
+    }
+
+    /// How long until the next look beside an operation.
+    fn next_look(&self, kind: Kind) -> Duration {
+        let mut next = self.settle_left.unwrap_or(self.resync).min(self.resync);
+        if is_watched(kind) {
+            let shortest = self.policies.iter().map(|p| p.interval).min();
+            next = next.min(self.next_question()).min(shortest.unwrap_or(next));
+        }
+        next.max(Duration::from_millis(20))
+    }
+
+    /// Takes a nudge while an operation is open.
+    async fn hear(&mut self, nudge: Nudge, kind: Kind, call: &Call) {
+        match nudge {
+            Nudge::Order(order) => self.order_beside(order, kind, call).await,
+            other => self.take(other),
+        }
+    }
+
+    /// One look beside an operation.
+    async fn look_beside(&mut self, kind: Kind, call: &Call) -> Result<(), Stop> {
+        self.waits.clear();
+        if is_watched(kind) {
+            match self.watch_on(kind, call).await {
+                Err(Stop::Engine(error)) => drop(self.engine_away(&error)),
+                other => other?,
+            }
+        }
+        // A rollback comes to its end first: what it leaves is known to be bad.
+        if kind != Kind::Rollback && !call.is_out() && self.is_asked_anew() {
+            call.away("another release is asked for");
+        }
+        self.publish();
+        Ok(())
+    }
+
+    /// Asks and counts as a pass does. When the window has passed, the operation gives way to the rollback;
+    /// and what is only fetched, to what has to be healed.
+    async fn watch_on(&mut self, kind: Kind, call: &Call) -> Result<(), Stop> {
+        self.reach().await?;
+        self.wanted()?;
+        self.see_containers().await?;
+        let counted = self.take_health();
+        self.unless_full(counted)?;
+        self.ask_due().await;
+        if let Some(why) = self.would_go_back()? {
+            call.away(&why);
+        }
+        if kind == Kind::Fetch && self.has_new_to_heal()? {
+            call.away("something has to be healed");
+        }
+        Ok(())
+    }
+}

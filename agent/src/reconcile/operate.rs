@@ -1,0 +1,440 @@
+//! Operations: opened, carried out, concluded. An operation's end and all that follows from it are
+//! one durable batch.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use state::bug::{self, Bug};
+use state::data_change::{DataChange, Running};
+use state::drift::{Drift, Wanted};
+use state::hold::Fact;
+use state::journal::{Kind, OpenOperation, Operation, Outcome};
+use state::ledger::LedgerError;
+use state::name::{ContainerId, ImageId, ServiceName};
+use state::observed::{Carried, ContainerDetail, ContainerObs, ContainerState};
+use state::operation::{Halt, begin_deploy, begin_rollback, ended, request_of};
+use state::plan::Plan;
+use state::planner::{Ground, Unplannable, plan};
+use state::record::{Change, Hold};
+use state::release::{Author, Blame, Generation, GenerationNumber, Verdict};
+use state::retention::KEPT_GOOD;
+use state::stack_spec::StackSpec;
+use state::step::Step;
+
+use super::attend::End;
+use super::{Stack, Stop};
+
+impl Stack {
+    /// Makes a plan from what was seen to `wanted`; `Err` says what stands in the way.
+    pub(super) async fn make_plan(
+        &mut self,
+        wanted: &Wanted,
+        drift: &[Drift],
+        kind: Kind,
+        operation: u64,
+    ) -> Result<Result<Plan, Unplannable>, Stop> {
+        let networks = wanted.spec.networks.values().map(|n| n.name.clone()).collect();
+        let volumes = wanted.spec.volumes.values().map(|v| v.name.clone()).collect();
+        let engine = &self.edges.engine;
+        // What is looked at has no order, and somebody may be waiting for the old version to serve.
+        let (details, carried, data, networks, volumes, kept) = tokio::try_join!(
+            self.details(drift, kind),
+            self.volumes_left_behind(drift),
+            async {
+                match kind {
+                    Kind::Deploy | Kind::Rollback => self.data_changes(wanted).await,
+                    Kind::Heal | Kind::Fetch => Ok(Vec::new()),
+                }
+            },
+            async { Ok(engine.networks(&networks).await?) },
+            async { Ok(engine.volumes(&volumes).await?) },
+            async { Ok(engine.kept_images(&self.settings.name).await?) },
+        )?;
+        let running: BTreeMap<ServiceName, ContainerId> = self
+            .seen
+            .iter()
+            .filter(|c| c.state.is_running() && !c.oneoff)
+            .map(|c| (c.service.clone(), c.id.clone()))
+            .collect();
+        let keep = self.images_to_keep();
+        let data = data.into_iter().map(|change| change.service).collect();
+        let ground = Ground {
+            carried: &carried,
+            data: &data,
+            keep: &keep,
+            kept: &kept,
+            details: &details,
+            running: &running,
+            networks: &networks,
+            volumes: &volumes,
+            dialect: self.dialect(),
+            operation,
+        };
+        Ok(plan(wanted, drift, &ground, kind))
+    }
+
+    /// The containers that a drift is about, as far as they are there; and what else runs, where a release is
+    /// brought up.
+    async fn details(
+        &self,
+        drift: &[Drift],
+        kind: Kind,
+    ) -> Result<BTreeMap<ContainerId, ContainerDetail>, Stop> {
+        let mut ids: BTreeSet<ContainerId> = drift.iter().filter_map(Drift::container).cloned().collect();
+        if matches!(kind, Kind::Deploy | Kind::Rollback) {
+            let runs = self.seen.iter().filter(|c| c.state.is_running() && !c.oneoff);
+            ids.extend(runs.map(|c| c.id.clone()));
+        }
+        let looked = ids.into_iter().map(|id| {
+            let engine = Arc::clone(&self.edges.engine);
+            async move { Ok::<_, Stop>((engine.container(id.as_str()).await?, id)) }
+        });
+        let looked: Vec<_> = looked.collect();
+        let mut all = stream::iter(looked).buffered(super::AT_ONCE);
+        let mut details = BTreeMap::new();
+        while let Some((detail, id)) = all.try_next().await? {
+            details.extend(detail.map(|detail| (id, detail)));
+        }
+        Ok(details)
+    }
+
+    /// The anonymous volumes of containers that are missing, as far as they still exist.
+    async fn volumes_left_behind(
+        &self,
+        drift: &[Drift],
+    ) -> Result<BTreeMap<(ServiceName, u32), Vec<Carried>>, Stop> {
+        let mut left = BTreeMap::new();
+        for difference in drift {
+            let Drift::Missing { service, number } = difference else {
+                continue;
+            };
+            let known = self.record.carried_by(service, *number);
+            if known.is_empty() {
+                continue;
+            }
+            let names = known.iter().map(|volume| volume.volume.clone()).collect();
+            let there = self.edges.engine.volumes(&names).await?;
+            let kept = known
+                .into_iter()
+                .filter(|volume| there.contains(&volume.volume))
+                .collect();
+            left.insert((service.clone(), *number), kept);
+        }
+        Ok(left)
+    }
+
+    /// What anonymous volumes the containers that an operation made have: remembered, so that their
+    /// rows go on also when somebody removes the container.
+    pub(super) async fn volumes_made(&self, open: &OpenOperation) -> Result<Vec<Change>, Stop> {
+        let mut changes = Vec::new();
+        for (index, step) in open.operation.plan.steps.iter().enumerate() {
+            let (Step::Create { service, number, .. }, Some(Outcome::Created(id))) =
+                (step, open.outcome(index))
+            else {
+                continue;
+            };
+            if let Some(detail) = self.edges.engine.container(id.as_str()).await? {
+                let known = self.record.carried_by(service, *number);
+                if known != detail.anonymous {
+                    changes.push(Change::Carry(service.clone(), *number, detail.anonymous));
+                }
+            }
+        }
+        Ok(changes)
+    }
+
+    /// The images of what runs and of the newest good generations.
+    fn images_to_keep(&self) -> BTreeSet<ImageId> {
+        let good = self.record.good().take(KEPT_GOOD);
+        let needed = good.chain(self.record.current());
+        needed
+            .flat_map(|generation| generation.release.images.values().cloned())
+            .collect()
+    }
+
+    /// What differs from a generation that is not the current one yet.
+    pub(super) fn drift_from(&self, wanted: &Wanted) -> Vec<Drift> {
+        let lasting = self
+            .probes_of(&wanted.spec)
+            .into_iter()
+            .map(|p| p.policy.service)
+            .collect();
+        state::drift::drift(wanted, &self.record, &self.seen, &lasting)
+    }
+
+    /// Begins a generation and brings it up.
+    pub(super) async fn deploy(&mut self, generation: Generation, spec: &StackSpec) -> Result<(), Stop> {
+        if !self.own().await? {
+            return Ok(());
+        }
+        let now = self.now();
+        let (number, mut changes) = begin_deploy(&self.record, &generation, &now);
+        let wanted = Wanted::of(number, &generation, spec.clone());
+        let drift = self.drift_from(&wanted);
+        let id = self.edges.store.next_operation_id()?;
+        let plan = match self.make_plan(&wanted, &drift, Kind::Deploy, id).await? {
+            Ok(plan) => plan,
+            Err(error) => {
+                self.back_off(&error.to_string());
+                return Ok(());
+            }
+        };
+        let tag = generation
+            .release
+            .tag
+            .as_ref()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        changes.push(Change::Open(Box::new(Operation {
+            id,
+            kind: Kind::Deploy,
+            generation: Some(number),
+            request: generation.request.clone(),
+            by: Author::Agent,
+            why: if bug::is(Bug::ValueInAReason) {
+                format!("{:?}", self.env_values())
+            } else {
+                format!("{tag} is asked for")
+            },
+            begun: now,
+            plan,
+        })));
+        self.commit(&changes)?;
+        if let End::Failed { why, passing: true } = self.carry_on().await? {
+            self.back_off(&why);
+        }
+        self.see_again().await
+    }
+
+    /// Goes back to a good generation.
+    pub(super) async fn go_back(
+        &mut self,
+        target: GenerationNumber,
+        blame: Blame,
+        by: Author,
+        why: &str,
+    ) -> Result<(), Stop> {
+        if self.begin_to_go_back(target, blame, by, why).await? {
+            self.finish_going_back().await?;
+        }
+        Ok(())
+    }
+
+    /// Opens a rollback; the present generation is bad and in quarantine from here on. `false`: it
+    /// could not be begun, and why is in the hold, or in what is waited for.
+    pub(super) async fn begin_to_go_back(
+        &mut self,
+        target: GenerationNumber,
+        blame: Blame,
+        by: Author,
+        why: &str,
+    ) -> Result<bool, Stop> {
+        let Some(current) = self.record.current().cloned() else {
+            return Ok(false);
+        };
+        if !self.own().await? {
+            return Ok(false);
+        }
+        // Once it is left, no health of it makes it right.
+        let while_failing = match current.verdict {
+            Verdict::Bad => BTreeSet::new(),
+            _ => [Fact::Healthy].into(),
+        };
+        let Some(wanted) = self.load_wanted(target)? else {
+            let why = format!("the content of generation {target} is gone from the state directory");
+            self.hold(&why, "pin a release that works", while_failing)?;
+            return Ok(false);
+        };
+        if by == Author::Agent {
+            let data = self.data_changes(&wanted).await?;
+            if !data.is_empty() {
+                let lines: Vec<String> = data.iter().map(ToString::to_string).collect();
+                let why = format!(
+                    "{why}; going back to generation {target} would change data: {}",
+                    lines.join("; ")
+                );
+                let way_out = "make sure that the data fits, then `steadfast rollback`";
+                self.hold(&why, way_out, while_failing)?;
+                return Ok(false);
+            }
+        }
+        let now = self.now();
+        let drift = self.drift_from(&wanted);
+        let id = self.urgent_operation_id()?;
+        let plan = match self.make_plan(&wanted, &drift, Kind::Rollback, id).await? {
+            Ok(plan) => plan,
+            Err(error) => {
+                self.back_off(&error.to_string());
+                return Ok(false);
+            }
+        };
+        let request = request_of(&self.record, &current);
+        let mut changes = begin_rollback(&self.record, &current, blame, &by, why, &now);
+        changes.push(Change::Open(Box::new(Operation {
+            id,
+            kind: Kind::Rollback,
+            generation: Some(target),
+            request,
+            by,
+            why: why.to_owned(),
+            begun: now,
+            plan,
+        })));
+        tracing::warn!(stack = %self.settings.name, "rolling back from generation {} to {target}: {why}", current.number);
+        self.commit_urgent(&changes)?;
+        Ok(true)
+    }
+
+    /// Carries out the rollback that was begun.
+    pub(super) async fn finish_going_back(&mut self) -> Result<(), Stop> {
+        if let End::Failed { why, passing: true } = self.carry_on().await? {
+            self.back_off(&why);
+        }
+        self.see_again().await
+    }
+
+    /// A number for what mends, also on a full disk.
+    pub(super) fn urgent_operation_id(&self) -> Result<u64, Stop> {
+        match self.edges.store.next_operation_id() {
+            Err(LedgerError::Full { .. }) => {
+                self.edges.store.release_reserve()?;
+                Ok(self.edges.store.next_operation_id()?)
+            }
+            other => Ok(other?),
+        }
+    }
+
+    /// On a full disk the reserve is given free, so that what would mend it can be journaled, and what is
+    /// under way comes to its end.
+    pub(super) fn commit_urgent(&mut self, changes: &[Change]) -> Result<(), Stop> {
+        match self.commit(changes) {
+            Err(Stop::Ledger(LedgerError::Full { .. })) => {
+                tracing::error!(stack = %self.settings.name, "the disk is full: using the reserve of the state directory");
+                self.edges.store.release_reserve()?;
+                self.commit(changes)
+            }
+            other => other,
+        }
+    }
+
+    /// The end of an operation and all that follows from it. `None`: it is not at its end. `gave_way`: it
+    /// was called away.
+    pub(super) fn conclude(
+        &mut self,
+        operation: &Operation,
+        halt: Option<Halt>,
+        gave_way: bool,
+    ) -> Result<End, Stop> {
+        let (Some(open), Some(halt)) = (self.record.operation.clone(), halt) else {
+            return Ok(End::Done);
+        };
+        let (name, kind) = (&self.settings.name, operation.kind);
+        let changes = ended(&self.record, &open, &halt, &self.now());
+        for change in &changes {
+            if let Change::Hold(Some(hold)) = change {
+                tracing::error!(stack = %name, "held: {} ({})", hold.why, hold.way_out);
+            }
+        }
+        self.commit_urgent(&changes)?;
+        let name = &self.settings.name;
+        match &halt {
+            Halt::Done => tracing::info!(stack = %name, "{kind} done"),
+            Halt::TakenBack { why, .. } => {
+                tracing::warn!(stack = %name, "{kind} failed and was taken back: {why}");
+            }
+            Halt::Paused { .. } | Halt::Stuck { .. } => {}
+        }
+        Ok(match halt {
+            Halt::Done => {
+                self.retry = None;
+                End::Done
+            }
+            Halt::TakenBack { passing: true, .. } if gave_way => End::GaveWay,
+            Halt::TakenBack { why, passing } => End::Failed { why, passing },
+            Halt::Paused { why } | Halt::Stuck { why } => End::Failed { why, passing: false },
+        })
+    }
+
+    /// The image that gets at each service's data: what the record says, and what runs or ran last, which an operation
+    /// that stopped half-way or a person may have changed. Of several, one that is not `wanted`.
+    pub(super) fn images_at_work(
+        &self,
+        wanted: &BTreeMap<ServiceName, ImageId>,
+    ) -> BTreeMap<ServiceName, ImageId> {
+        let current = self.record.current();
+        let mut images = current.map(|c| c.release.images.clone()).unwrap_or_default();
+        let ran = |c: &&ContainerObs| !c.oneoff && c.state != ContainerState::Created;
+        for container in self.seen.iter().filter(ran) {
+            if wanted.get(&container.service) != Some(&container.image) {
+                images.insert(container.service.clone(), container.image.clone());
+            }
+        }
+        images
+    }
+
+    /// What would change about data by going from what runs to `wanted`.
+    async fn data_changes(&self, wanted: &Wanted) -> Result<Vec<DataChange>, Stop> {
+        let Some(current) = self.record.current() else {
+            return Ok(Vec::new());
+        };
+        let spec = self.load_spec(&current.spec)?;
+        let tagged = self.inputs.as_ref().map(|inputs| inputs.tagged.clone());
+        let images = self.images_at_work(&wanted.images);
+        let mut carried = self.record.carried_targets();
+        for container in self.seen.iter().filter(|c| !c.oneoff) {
+            // One that somebody else made may have volumes that nothing is recorded of.
+            if wanted.images.get(&container.service) != Some(&container.image)
+                && let Some(detail) = self.edges.engine.container(container.id.as_str()).await?
+            {
+                let targets = detail.anonymous.into_iter().map(|volume| volume.target);
+                carried
+                    .entry(container.service.clone())
+                    .or_default()
+                    .extend(targets);
+            }
+        }
+        let running = Running {
+            images: &images,
+            spec: spec.as_ref(),
+            carried: &carried,
+            tagged: &tagged.unwrap_or_default(),
+        };
+        Ok(state::data_change::between(
+            &running,
+            &wanted.images,
+            &wanted.spec,
+        ))
+    }
+
+    /// Holds until one of these facts is there, or a person says what next.
+    pub(super) fn hold(&mut self, why: &str, way_out: &str, until: BTreeSet<Fact>) -> Result<(), Stop> {
+        let why = if bug::is(Bug::HoldSaysNothing) { "" } else { why };
+        let hold = Hold {
+            since: self.now(),
+            why: why.to_owned(),
+            way_out: way_out.to_owned(),
+            frozen: false,
+            until,
+        };
+        if self
+            .record
+            .hold
+            .as_ref()
+            .is_some_and(|known| !hold.outweighs(known))
+        {
+            return Ok(());
+        }
+        tracing::error!(stack = %self.settings.name, "held: {why} ({way_out})");
+        self.commit(&[Change::Hold(Some(hold))])
+    }
+
+    /// After an operation: what runs now.
+    pub(super) async fn see_again(&mut self) -> Result<(), Stop> {
+        if *self.stop.borrow() {
+            return Ok(());
+        }
+        self.addresses.clear();
+        self.observe().await
+    }
+}

@@ -1,0 +1,154 @@
+//! What the daemon shows of the stack, after every pass. Nothing is decided here.
+
+use state::health::Overall;
+use state::name::ServiceName;
+use state::observed::{ContainerObs, Known};
+use state::policy::FailureAction;
+use state::record::Standing;
+use state::release::Verdict;
+use state::schema_fit::SchemaFit;
+use state::stack_spec::StackSpec;
+
+use super::Stack;
+use crate::shared::{Difference, Readiness, ServiceView, Snapshot};
+
+impl Stack {
+    pub(super) fn publish(&self) {
+        self.shared.publish(self.snapshot());
+    }
+
+    pub(super) fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            record: self.record.clone(),
+            target: self.record.current,
+            drift: self.differences_shown(),
+            next: self.next.clone(),
+            waits: self.waits.clone(),
+            problems: self.problems.clone(),
+            schema: self.schema.clone(),
+            services: self.services(),
+            probes: self.policies.to_vec(),
+            trial: self.settings.trial.clone(),
+            readiness: self.readiness(),
+            time_left: self.time_left(),
+            engine: self.engine_info.clone(),
+            taken: self.now(),
+        }
+    }
+
+    fn differences_shown(&self) -> Vec<Difference> {
+        let mut shown: Vec<Difference> = self.drift.iter().map(Difference::of).collect();
+        if let Some(wanted) = &self.wanted {
+            for orphan in state::drift::orphans(&self.record, &wanted.spec, &self.seen) {
+                let what = format!("{} is no service of the Compose file: left alone", orphan.name);
+                shown.push(Difference {
+                    service: Some(orphan.service.clone()),
+                    what,
+                });
+            }
+        }
+        if let (Some(request), Some(Known::Known(head))) = (&self.record.request, &self.schema)
+            && let state::desired::MigrationWish::Revision(revision) = &request.desired.migration
+        {
+            let wanted = state::observed::SchemaHead::At([revision.clone()].into());
+            if wanted != *head {
+                let what = format!(
+                    "the schema stands at {}, {revision} is asked for",
+                    state::schema_fit::head(head)
+                );
+                shown.push(Difference { service: None, what });
+            }
+        }
+        if let (Some(current), Some(inputs)) = (self.record.current(), &self.inputs)
+            && matches!(self.record.standing, Standing::Quarantined(_))
+            && current.release.env != inputs.env
+        {
+            let what = String::from("the env file on disk is not the one that this generation runs with");
+            shown.push(Difference { service: None, what });
+        }
+        shown
+    }
+
+    fn services(&self) -> Vec<ServiceView> {
+        let Some(wanted) = &self.wanted else {
+            return Vec::new();
+        };
+        let view = |service: &ServiceName, container: Option<&ContainerObs>| ServiceView {
+            service: service.clone(),
+            container: container.map(|c| c.id.clone()),
+            reference: self.called(&wanted.spec, service, container),
+            image: container.map(|c| c.image.clone()),
+            state: container.map(|c| c.state.clone()),
+            since: container.and_then(|c| {
+                let since = self.running_since.get(&c.id);
+                since
+                    .filter(|at| self.watching_since.as_ref() != Some(*at))
+                    .cloned()
+            }),
+        };
+        let mut views = Vec::new();
+        for service in wanted.spec.services.keys() {
+            let mut mine = self
+                .seen
+                .iter()
+                .filter(|c| c.service == *service && !c.oneoff)
+                .peekable();
+            if mine.peek().is_none() {
+                views.push(view(service, None));
+            }
+            views.extend(mine.map(|c| view(service, Some(c))));
+        }
+        views
+    }
+
+    /// The image as it is written; its id where something else runs than that names.
+    fn called(&self, spec: &StackSpec, service: &ServiceName, container: Option<&ContainerObs>) -> String {
+        let written = spec.services.get(service).and_then(|s| s.image.clone());
+        let written = written.unwrap_or_default();
+        let Some(container) = container else {
+            return written;
+        };
+        let runs_it = match self.record.resolved.get(&written) {
+            Some(image) => *image == container.image,
+            // What was found running was not made from what is written.
+            None => self.record.current().is_some_and(|g| g.release.tag.is_some()),
+        };
+        if runs_it {
+            written
+        } else {
+            container.image.short().to_owned()
+        }
+    }
+
+    fn readiness(&self) -> Readiness {
+        match state::rollback::target(&self.record, &self.available) {
+            Ok(target) => Readiness {
+                to: Some(target.number),
+                why_not: SchemaFit::of(target, self.schema.as_ref()).why_not(target.number),
+            },
+            Err(reasons) if reasons.is_empty() => Readiness {
+                to: None,
+                why_not: Some(String::from("there is no earlier good generation")),
+            },
+            Err(reasons) => Readiness {
+                to: None,
+                why_not: Some(reasons.join("; ")),
+            },
+        }
+    }
+
+    fn time_left(&self) -> Option<std::time::Duration> {
+        let current = self.record.current()?;
+        let Overall::Failing { severity, .. } = self.record.health.overall(&self.policies, &self.now())
+        else {
+            return None;
+        };
+        let acts = self.matrix.row(severity).action == FailureAction::Rollback;
+        (acts && self.record.hold.is_none() && current.verdict != Verdict::Bad).then(|| {
+            self.settings
+                .trial
+                .window
+                .saturating_sub(self.record.health.failing_for())
+        })
+    }
+}

@@ -1,0 +1,238 @@
+//! What is shown of a stack, as the control socket sends it and `--json` prints it. These fields are
+//! a contract (`docs/reference/commands.md`): they are added to, never renamed; the domain types may
+//! change without them. Beside each shape is how it is made from a snapshot: every judgement was made
+//! before, here it is worded. No text layout in here.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use state::health::Overall;
+use state::journal::Kind;
+use state::record::Standing;
+use state::release::Verdict;
+
+use crate::shared::{Shared, Snapshot};
+
+mod changes;
+mod doing;
+mod health;
+mod history;
+mod plan;
+mod problem;
+mod release;
+#[cfg(test)]
+pub(crate) mod sample;
+mod seen;
+
+pub use doing::{Approval, Hold, NextUp, OperationNow, Pause, Rollback};
+pub use health::{Failing, FailingProbe, Probe, Trial};
+pub use history::{GenerationRow, History, OperationRow, StepRow};
+pub use plan::{Action, PlanView, PlannedChange};
+pub use problem::ProblemView;
+pub use release::{Asked, Gap, Running};
+pub use seen::{Diff, Engine, Schema, Service};
+
+/// The version of these shapes. Counted up when a field changes its meaning.
+pub const FORMAT: u32 = 1;
+
+/// Answer to `status --json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StatusList {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// Each stack, by name.
+    pub stacks: Vec<Status>,
+}
+
+/// One word for how a stack is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// What was asked for runs, and is proven.
+    Steady,
+    /// Something is still to be done or to be seen; `waits` says what.
+    Pending,
+    /// Images are being fetched; nothing that runs is touched.
+    Fetching,
+    /// A release is being brought up.
+    Deploying,
+    /// What should run is being mended.
+    Healing,
+    /// An earlier generation is being brought back.
+    RollingBack,
+    /// A generation is being watched.
+    Trial,
+    /// What runs fails its probes.
+    Failing,
+    /// Another release than the one asked for runs, because that one failed.
+    RolledBack,
+    /// The agent does no more by itself; a person is needed.
+    Held,
+    /// A person is asked to agree.
+    AwaitingApproval,
+    /// Hands off, for a while.
+    Paused,
+    /// The engine cannot be reached: nothing is known.
+    Unknown,
+}
+
+/// All that is shown of one stack.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// Its name.
+    pub stack: String,
+    /// Counts up with every publication; for `after=` of a wait.
+    pub version: u64,
+    /// When it was seen.
+    pub taken: Timestamp,
+    /// How it is, in a word.
+    pub state: State,
+    /// Whether nobody has to look at it.
+    pub fine: bool,
+    /// Whether what was asked for is what runs.
+    pub as_asked: bool,
+    /// What was asked for last.
+    pub asked: Option<Asked>,
+    /// What runs.
+    pub runs: Option<Running>,
+    /// The generation that the stack is kept at.
+    pub target: Option<u64>,
+    /// Why what was asked for is not kept.
+    pub gap: Option<Gap>,
+    /// The operation that is under way.
+    pub operation: Option<OperationNow>,
+    /// The watch over what runs, while it is on trial.
+    pub trial: Option<Trial>,
+    /// The failure, while there is one.
+    pub failing: Option<Failing>,
+    /// Why the stack is held.
+    pub hold: Option<Hold>,
+    /// The pause.
+    pub pause: Option<Pause>,
+    /// What a person is asked.
+    pub approval: Option<Approval>,
+    /// What would be done next.
+    pub next: Option<NextUp>,
+    /// What differs from the target.
+    pub drift: Vec<Diff>,
+    /// What is waited for.
+    pub waits: Vec<String>,
+    /// What is wrong with the input files; the last valid ones are in force.
+    pub problems: Vec<ProblemView>,
+    /// Whether it could be rolled back right now.
+    pub rollback: Rollback,
+    /// Each container.
+    pub services: Vec<Service>,
+    /// Each probe.
+    pub probes: Vec<Probe>,
+    /// Where the schema stands.
+    pub schema: Option<Schema>,
+    /// The engine.
+    pub engine: Engine,
+}
+
+/// The moment, on the wall.
+pub(crate) fn wall(at: &state::time::Moment) -> Timestamp {
+    Timestamp::from_millisecond(at.wall_ms).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+impl Status {
+    /// What is shown of `snapshot`, published as number `version`.
+    pub fn of(snapshot: &Snapshot, shared: &Shared, version: u64) -> Self {
+        let record = &snapshot.record;
+        let overall = record.health.overall(&snapshot.probes, &snapshot.taken);
+        let state = state_of(snapshot, &overall);
+        let problems: Vec<_> = snapshot.problems.iter().map(ProblemView::of).collect();
+        Self {
+            stack: record.stack.to_string(),
+            version,
+            taken: wall(&snapshot.taken),
+            state,
+            fine: is_fine(state)
+                && !health::is_lost(snapshot)
+                && problems.iter().all(|p| p.gravity != "error"),
+            as_asked: release::is_as_asked(record),
+            asked: record.request.as_ref().map(|r| release::asked(r, record, shared)),
+            runs: record.current().map(|g| release::running(g, record)),
+            target: snapshot.target.map(|n| n.0),
+            gap: release::gap(record),
+            operation: doing::operation(record),
+            trial: health::trial(snapshot, &overall),
+            failing: health::failing(snapshot, &overall),
+            hold: record.hold.as_ref().map(Hold::of),
+            pause: record.pause.as_ref().map(Pause::of),
+            approval: record.approval.as_ref().map(|a| Approval::of(a, record)),
+            next: snapshot.next.as_ref().map(|next| NextUp {
+                kind: next.kind.to_string(),
+                generation: next.generation.map(|n| n.0),
+                why: next.why.clone(),
+            }),
+            drift: snapshot.drift.iter().map(Diff::of).collect(),
+            waits: snapshot.waits.clone(),
+            problems,
+            rollback: doing::rollback(snapshot),
+            services: snapshot.services.iter().map(Service::of).collect(),
+            probes: health::probes(snapshot),
+            schema: snapshot.schema.as_ref().map(Schema::of),
+            engine: seen::engine(snapshot),
+        }
+    }
+
+    /// Whether somebody refused what was asked for.
+    pub fn is_denied(&self) -> bool {
+        self.approval.as_ref().and_then(|a| a.answer.as_deref()) == Some("denied")
+    }
+}
+
+fn is_fine(state: State) -> bool {
+    !matches!(
+        state,
+        State::Failing
+            | State::RollingBack
+            | State::RolledBack
+            | State::Held
+            | State::AwaitingApproval
+            | State::Unknown
+    )
+}
+
+fn state_of(snapshot: &Snapshot, overall: &Overall) -> State {
+    let record = &snapshot.record;
+    if snapshot.engine.known().is_none() {
+        return State::Unknown;
+    }
+    if let Some(open) = &record.operation {
+        return match open.operation.kind {
+            Kind::Fetch => State::Fetching,
+            Kind::Deploy => State::Deploying,
+            Kind::Heal => State::Healing,
+            Kind::Rollback => State::RollingBack,
+        };
+    }
+    if record.pause.is_some() {
+        return State::Paused;
+    }
+    if record.approval.as_ref().is_some_and(|a| a.answer.is_none()) {
+        return State::AwaitingApproval;
+    }
+    if record.hold.is_some() {
+        return State::Held;
+    }
+    if matches!(overall, Overall::Failing { .. }) {
+        return State::Failing;
+    }
+    let verdict = record.current().map(|g| g.verdict);
+    match (&record.standing, verdict) {
+        (Standing::Applied(number), Some(Verdict::Trial)) if record.current == Some(*number) => State::Trial,
+        (Standing::Quarantined(_), Some(_)) => State::RolledBack,
+        // What differs and is left alone keeps nobody waiting.
+        (Standing::Applied(number), Some(Verdict::Good))
+            if record.current == Some(*number)
+                && *overall == Overall::Healthy
+                && snapshot.waits.is_empty()
+                && snapshot.next.is_none() =>
+        {
+            State::Steady
+        }
+        _ => State::Pending,
+    }
+}

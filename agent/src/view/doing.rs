@@ -1,0 +1,209 @@
+//! What is done, what would be, and what keeps it from being done.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use state::journal::Progress;
+use state::record::{self, Answer, Ask, StackRecord};
+use state::release::GenerationNumber;
+
+use super::release::tag_of;
+use super::wall;
+use crate::shared::Snapshot;
+
+/// An operation under way.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OperationNow {
+    /// Its id.
+    pub id: u64,
+    /// `fetch`, `deploy`, `heal` or `rollback`.
+    pub kind: String,
+    /// The generation that it makes or restores.
+    pub generation: Option<u64>,
+    /// Its tag.
+    pub tag: Option<String>,
+    /// Which step, from 1.
+    pub step: usize,
+    /// Of how many.
+    pub steps: usize,
+    /// The step, in words.
+    pub doing: Option<String>,
+    /// What failed, while the steps are being taken back.
+    pub undoing: Option<String>,
+    /// Why it was begun.
+    pub why: String,
+    /// Who asked for it.
+    pub by: String,
+    /// When.
+    pub begun: Timestamp,
+}
+
+/// What would be done next.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NextUp {
+    /// `fetch`, `deploy`, `heal` or `rollback`.
+    pub kind: String,
+    /// The generation that it makes or restores.
+    pub generation: Option<u64>,
+    /// Why, or why not yet.
+    pub why: String,
+}
+
+/// A hold.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Hold {
+    /// Since when.
+    pub since: Timestamp,
+    /// Why.
+    pub why: String,
+    /// What a person can do.
+    pub way_out: String,
+    /// Whether what runs is not healed either.
+    #[serde(default)]
+    pub frozen: bool,
+    /// What ends it by itself: `healthy`, `target`, `proven`. Nothing: only a person does.
+    pub until: Vec<String>,
+}
+
+/// A pause.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Pause {
+    /// Who.
+    pub by: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// Until when.
+    pub until: Timestamp,
+    /// Why.
+    pub why: String,
+}
+
+/// What a person is asked.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Approval {
+    /// What the question is known by; asked anew, it is another one.
+    pub id: String,
+    /// `first_contact`, `data_change` or `rollback`.
+    pub ask: String,
+    /// In words.
+    pub question: String,
+    /// Since when.
+    pub asked: Timestamp,
+    /// What would happen.
+    pub detail: Vec<String>,
+    /// `granted` or `denied`, once it is answered.
+    pub answer: Option<String>,
+    /// By whom.
+    pub by: Option<String>,
+}
+
+/// Whether a rollback is possible right now.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Rollback {
+    /// Whether it is.
+    pub ready: bool,
+    /// To which generation.
+    pub to: Option<u64>,
+    /// Its tag.
+    pub tag: Option<String>,
+    /// Why not, or what stands in the way.
+    pub why_not: Option<String>,
+}
+
+pub(super) fn operation(record: &StackRecord) -> Option<OperationNow> {
+    let open = record.operation.as_ref()?;
+    let operation = &open.operation;
+    let (index, undoing) = match &open.progress {
+        Progress::Ready { next } => (Some(*next), None),
+        Progress::InFlight { index } => (Some(*index), None),
+        Progress::Undoing {
+            failed, why, next, ..
+        } => (Some(next.unwrap_or(*failed)), Some(why.clone())),
+        Progress::UndoFailed { why } => (None, Some(why.clone())),
+        Progress::Ended(_) => (None, None),
+    };
+    let steps = operation.plan.steps.len();
+    Some(OperationNow {
+        id: operation.id,
+        kind: operation.kind.to_string(),
+        generation: operation.generation.map(|n| n.0),
+        tag: operation.generation.and_then(|number| tag_of(record, number)),
+        step: index.map_or(steps, |i| (i + 1).min(steps)),
+        steps,
+        doing: index
+            .and_then(|i| operation.plan.steps.get(i))
+            .map(ToString::to_string),
+        undoing,
+        why: operation.why.clone(),
+        by: operation.by.to_string(),
+        begun: wall(&operation.begun),
+    })
+}
+
+pub(super) fn rollback(snapshot: &Snapshot) -> Rollback {
+    let readiness = &snapshot.readiness;
+    Rollback {
+        ready: readiness.to.is_some() && readiness.why_not.is_none(),
+        to: readiness.to.map(|n| n.0),
+        tag: readiness.to.and_then(|n| tag_of(&snapshot.record, n)),
+        why_not: readiness.why_not.clone(),
+    }
+}
+
+impl Approval {
+    pub(super) fn of(approval: &record::Approval, record: &StackRecord) -> Self {
+        let name = |number: GenerationNumber| match tag_of(record, number) {
+            Some(tag) => format!("{tag} (generation {number})"),
+            None => format!("generation {number}"),
+        };
+        let (ask, question) = match &approval.ask {
+            Ask::FirstContact => (
+                "first_contact",
+                "something else runs than desired.toml asks for: change it?".to_owned(),
+            ),
+            Ask::DataChange => (
+                "data_change",
+                "a service that keeps data gets another image, or its data another place: go on?".to_owned(),
+            ),
+            Ask::Rollback { from, to } => (
+                "rollback",
+                format!("{} fails: go back to {}?", name(*from), name(*to)),
+            ),
+        };
+        let answer = approval.answer.as_ref();
+        Self {
+            id: approval.id().to_string(),
+            ask: ask.into(),
+            question,
+            asked: wall(&approval.asked),
+            detail: approval.detail.clone(),
+            answer: answer.map(|(answer, _)| match answer {
+                Answer::Granted => "granted".into(),
+                Answer::Denied => "denied".into(),
+            }),
+            by: answer.map(|(_, by)| by.to_string()),
+        }
+    }
+}
+
+impl Hold {
+    pub(super) fn of(hold: &record::Hold) -> Self {
+        Self {
+            since: wall(&hold.since),
+            why: hold.why.clone(),
+            way_out: hold.way_out.clone(),
+            frozen: hold.frozen,
+            until: hold.until.iter().map(|fact| fact.as_str().into()).collect(),
+        }
+    }
+}
+
+impl Pause {
+    pub(super) fn of(pause: &record::Pause) -> Self {
+        Self {
+            by: pause.by.to_string(),
+            since: wall(&pause.since),
+            until: wall(&pause.until),
+            why: pause.why.clone(),
+        }
+    }
+}

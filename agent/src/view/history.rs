@@ -1,0 +1,254 @@
+//! What is shown of a stack's past: its generations, and its operations with their steps.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use state::journal::{Ending, Entry, Event, OpenOperation, Progress};
+use state::observed::SchemaHead;
+use state::record::StackRecord;
+use state::release::Generation;
+
+use super::{FORMAT, wall};
+use crate::shared::Shared;
+
+/// Answer to `history --json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct History {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// The stack.
+    pub stack: String,
+    /// Every generation, the newest first.
+    pub generations: Vec<GenerationRow>,
+    /// The operations that are remembered, the newest first; the open one too.
+    pub operations: Vec<OperationRow>,
+}
+
+/// One generation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GenerationRow {
+    /// Its number.
+    pub generation: u64,
+    /// Its tag; none where it was found running.
+    pub tag: Option<String>,
+    /// Services pinned to a tag of their own.
+    pub pins: BTreeMap<String, String>,
+    /// `trial`, `good`, `bad` or `superseded`.
+    pub verdict: String,
+    /// Why.
+    pub why: String,
+    /// Whether its containers are what runs.
+    pub current: bool,
+    /// Whether its release must not be applied again.
+    pub quarantined: bool,
+    /// Whether it was found running.
+    pub adopted: bool,
+    /// When it was begun.
+    pub begun: Timestamp,
+    /// When its containers ran.
+    pub applied: Option<Timestamp>,
+    /// When the verdict was last changed.
+    pub judged: Option<Timestamp>,
+    /// The first twelve digits of each service's image id.
+    pub images: BTreeMap<String, String>,
+    /// The schema's revisions under it.
+    pub schema: Vec<String>,
+    /// The id of its env file.
+    pub env_id: Option<String>,
+    /// The first twelve digits of its release's digest.
+    pub release: String,
+}
+
+/// One operation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OperationRow {
+    /// Its id.
+    pub id: u64,
+    /// `fetch`, `deploy`, `heal` or `rollback`.
+    pub kind: String,
+    /// The generation that it made or restored.
+    pub generation: Option<u64>,
+    /// Who asked for it.
+    pub by: String,
+    /// Why.
+    pub why: String,
+    /// When it was begun.
+    pub begun: Timestamp,
+    /// When it ended; `None`: it is open.
+    pub ended: Option<Timestamp>,
+    /// How long it took.
+    pub milliseconds: Option<u64>,
+    /// `open`, `succeeded`, `undone`, `paused` or `stuck`.
+    pub ending: String,
+    /// What failed.
+    pub failure: Option<String>,
+    /// Its steps.
+    pub steps: Vec<StepRow>,
+}
+
+/// One step of an operation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StepRow {
+    /// In words.
+    pub what: String,
+    /// `to do`, `started`, `done`, `failed`, `taken back` or `not taken back`.
+    pub outcome: String,
+    /// When it was started, the first time where a crash came between.
+    pub begun: Option<Timestamp>,
+    /// How long it took until it was done, or had failed.
+    pub milliseconds: Option<u64>,
+    /// How long it took to take it back.
+    pub undo_milliseconds: Option<u64>,
+}
+
+impl History {
+    /// The past in `record`, and in the operations that have ended, the newest first.
+    pub fn of(record: &StackRecord, ended: &[OpenOperation], shared: &Shared) -> Self {
+        let open = record.operation.iter();
+        Self {
+            format: FORMAT,
+            stack: record.stack.to_string(),
+            generations: record
+                .generations
+                .iter()
+                .rev()
+                .map(|generation| GenerationRow::of(generation, record, shared))
+                .collect(),
+            operations: open.chain(ended).map(OperationRow::of).collect(),
+        }
+    }
+}
+
+impl GenerationRow {
+    fn of(generation: &Generation, record: &StackRecord, shared: &Shared) -> Self {
+        let release = &generation.release;
+        Self {
+            generation: generation.number.0,
+            tag: release.tag.as_ref().map(ToString::to_string),
+            pins: release
+                .pins
+                .iter()
+                .map(|(service, tag)| (service.to_string(), tag.to_string()))
+                .collect(),
+            verdict: generation.verdict.to_string(),
+            why: generation.why.clone(),
+            current: record.current == Some(generation.number),
+            quarantined: record
+                .quarantine
+                .iter()
+                .any(|q| q.generation == generation.number),
+            adopted: generation.adopted,
+            begun: wall(&generation.begun),
+            applied: generation.applied.as_ref().map(wall),
+            judged: generation.judged.as_ref().map(wall),
+            images: release
+                .images
+                .iter()
+                .map(|(service, image)| (service.to_string(), image.short().to_owned()))
+                .collect(),
+            schema: match &generation.schema {
+                Some(SchemaHead::At(heads)) => heads.iter().map(ToString::to_string).collect(),
+                Some(SchemaHead::NoTable) | None => Vec::new(),
+            },
+            env_id: release
+                .env
+                .as_ref()
+                .map(|digest| shared.env_id(digest).to_string()),
+            release: generation.release_id.short().to_owned(),
+        }
+    }
+}
+
+impl OperationRow {
+    fn of(open: &OpenOperation) -> Self {
+        let operation = &open.operation;
+        let (ending, failure) = match &open.progress {
+            Progress::Ended(Ending::Succeeded) => ("succeeded", None),
+            Progress::Ended(Ending::Undone { why, .. }) => ("undone", Some(why)),
+            Progress::Ended(Ending::Paused { why }) => ("paused", Some(why)),
+            Progress::Ended(Ending::Stuck { why }) => ("stuck", Some(why)),
+            Progress::Undoing { why, .. } | Progress::UndoFailed { why } => ("open", Some(why)),
+            Progress::Ready { .. } | Progress::InFlight { .. } => ("open", None),
+        };
+        let last = open.events.last();
+        let ended = last
+            .filter(|entry| matches!(entry.event, Event::Ended(_)))
+            .and_then(|entry| entry.at_ms);
+        Self {
+            id: operation.id,
+            kind: operation.kind.to_string(),
+            generation: operation.generation.map(|n| n.0),
+            by: operation.by.to_string(),
+            why: operation.why.clone(),
+            begun: wall(&operation.begun),
+            ended: ended.map(instant),
+            milliseconds: between(Some(operation.begun.wall_ms), ended),
+            ending: ending.into(),
+            failure: failure.cloned(),
+            steps: steps(open),
+        }
+    }
+}
+
+/// What the journal says of one step.
+#[derive(Clone, Default)]
+struct Traces {
+    outcome: Option<&'static str>,
+    started: Option<i64>,
+    over: Option<i64>,
+    undo_started: Option<i64>,
+    undone: Option<i64>,
+}
+
+impl Traces {
+    fn take(&mut self, entry: &Entry) {
+        let at = entry.at_ms;
+        match &entry.event {
+            Event::Started { .. } => {
+                self.started = self.started.or(at);
+                self.outcome = Some("started");
+            }
+            Event::Done { .. } => (self.outcome, self.over) = (Some("done"), at),
+            Event::Failed { .. } => (self.outcome, self.over) = (Some("failed"), at),
+            Event::UndoStarted { .. } => self.undo_started = self.undo_started.or(at),
+            Event::UndoDone { .. } => {
+                self.undone = at;
+                // A step that failed stays the one that failed.
+                if self.outcome != Some("failed") {
+                    self.outcome = Some("taken back");
+                }
+            }
+            Event::UndoFailed { .. } => (self.outcome, self.undone) = (Some("not taken back"), at),
+            Event::Ended(_) => {}
+        }
+    }
+}
+
+fn steps(open: &OpenOperation) -> Vec<StepRow> {
+    let mut traces = vec![Traces::default(); open.operation.plan.steps.len()];
+    for entry in &open.events {
+        if let Some(traces) = entry.event.step().and_then(|index| traces.get_mut(index)) {
+            traces.take(entry);
+        }
+    }
+    let steps = open.operation.plan.steps.iter().zip(traces);
+    steps
+        .map(|(step, traces)| StepRow {
+            what: step.to_string(),
+            outcome: traces.outcome.unwrap_or("to do").into(),
+            begun: traces.started.map(instant),
+            milliseconds: between(traces.started, traces.over),
+            undo_milliseconds: between(traces.undo_started, traces.undone),
+        })
+        .collect()
+}
+
+fn instant(wall_ms: i64) -> Timestamp {
+    Timestamp::from_millisecond(wall_ms).unwrap_or_default()
+}
+
+/// By the clock on the wall, which may have been set back: never negative.
+fn between(from: Option<i64>, to: Option<i64>) -> Option<u64> {
+    Some(u64::try_from(to?.saturating_sub(from?)).unwrap_or(0))
+}

@@ -1,0 +1,147 @@
+//! What would be done next, as `plan` shows it.
+
+use serde::{Deserialize, Serialize};
+use state::record::{StackRecord, Standing};
+
+use super::changes::changes;
+use super::{Approval, FORMAT, ProblemView};
+use crate::reconcile::Foreseen;
+use crate::shared::Snapshot;
+
+/// Answer to `plan --json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PlanView {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// The stack.
+    pub stack: String,
+    /// `fetch`, `deploy`, `heal` or `rollback`; none when there is nothing to do.
+    pub kind: Option<String>,
+    /// Whether it is under way already.
+    pub running: bool,
+    /// The generation that it makes or restores.
+    pub generation: Option<u64>,
+    /// Whether a daemon runs that will do it.
+    #[serde(default = "yes")]
+    pub daemon: bool,
+    /// Why, or why not yet.
+    pub why: Option<String>,
+    /// What is waited for.
+    pub waits: Vec<String>,
+    /// What a person is asked before it is done.
+    #[serde(default)]
+    pub approval: Option<Approval>,
+    /// What is wrong with the input files; the last valid ones are in force.
+    #[serde(default)]
+    pub problems: Vec<ProblemView>,
+    /// What would change.
+    pub changes: Vec<PlannedChange>,
+    /// Every step, in order, in words.
+    pub steps: Vec<String>,
+}
+
+/// What is done to something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// It is brought to this host.
+    Pull,
+    /// It comes to be.
+    Create,
+    /// A new one takes the place of the old one.
+    Replace,
+    /// It is started or given its settings back; it stays the same.
+    Update,
+    /// It goes.
+    Remove,
+}
+
+/// One thing that would change.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PlannedChange {
+    /// What is done.
+    pub action: Action,
+    /// `container`, `image`, `network` or `volume`.
+    pub what: String,
+    /// Which one.
+    pub name: String,
+    /// More about it.
+    pub detail: Vec<String>,
+    /// Why.
+    pub why: Vec<String>,
+}
+
+/// Why nothing is done although something else was asked for.
+fn why_not(record: &StackRecord) -> Option<String> {
+    let Standing::Quarantined(number) = record.standing else {
+        return None;
+    };
+    let tag = record.request.as_ref().map(|request| &request.desired.tag)?;
+    Some(format!(
+        "{tag} was asked for; it is in quarantine since generation {number} failed: `steadfast retry {}` tries it again",
+        record.stack
+    ))
+}
+
+/// What an answer without the field comes from.
+fn yes() -> bool {
+    true
+}
+
+impl PlanView {
+    /// The plan of the operation that is under way, else of the one that comes next.
+    pub fn of(snapshot: &Snapshot) -> Self {
+        let record = &snapshot.record;
+        let open = record.operation.as_ref().map(|open| &open.operation);
+        let mut view = Self {
+            format: FORMAT,
+            stack: record.stack.to_string(),
+            kind: None,
+            running: open.is_some(),
+            generation: None,
+            daemon: true,
+            why: None,
+            waits: snapshot.waits.clone(),
+            approval: record
+                .approval
+                .as_ref()
+                .filter(|approval| approval.answer.is_none())
+                .map(|approval| Approval::of(approval, record)),
+            problems: snapshot.problems.iter().map(ProblemView::of).collect(),
+            changes: Vec::new(),
+            steps: Vec::new(),
+        };
+        let (kind, generation, why, plan) = match (open, &snapshot.next) {
+            (Some(open), _) => (open.kind, open.generation, &open.why, &open.plan),
+            (None, Some(next)) => (next.kind, next.generation, &next.why, &next.plan),
+            (None, None) => {
+                view.why = why_not(record);
+                return view;
+            }
+        };
+        view.kind = Some(kind.to_string());
+        view.generation = generation.map(|n| n.0);
+        view.why = Some(why.clone());
+        view.changes = changes(plan, snapshot, open.is_none());
+        view.steps = plan.steps.iter().map(ToString::to_string).collect();
+        view
+    }
+
+    /// What a daemon would do if one ran.
+    pub(crate) fn foreseen(foreseen: &Foreseen) -> Self {
+        let snapshot = &foreseen.snapshot;
+        let mut view = Self::of(snapshot);
+        view.daemon = false;
+        if view.running {
+            view.running = false;
+            view.waits.push("a daemon, to finish what was interrupted".into());
+        }
+        if let Some(met) = snapshot.record.current().filter(|g| g.adopted && foreseen.first) {
+            view.why = Some(format!(
+                "first contact: what runs becomes generation {}, as it is; nothing is touched",
+                met.number
+            ));
+        }
+        view
+    }
+}

@@ -1,0 +1,24 @@
+//! Where the loader's bytes come from: the disk, or something that plays one.
+
+use std::path::Path;
+
+use crate::read::{self, ReadError};
+
+/// The most that is read of one file.
+pub const MAX_FILE: u64 = 4 << 20;
+
+/// A disk to read from.
+pub trait Source {
+    /// The content of the file at `path`, which is absolute.
+    fn read(&self, path: &Path) -> Result<Vec<u8>, ReadError>;
+}
+
+/// The real disk: only regular files, at most [`MAX_FILE`] bytes, never waiting.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Disk;
+
+impl Source for Disk {
+    fn read(&self, path: &Path) -> Result<Vec<u8>, ReadError> {
+        read::read_regular(path, MAX_FILE)
+    }
+}

@@ -1,0 +1,187 @@
+//! `[stack.NAME.database]`: where the database is and how to get in. No secret stands in the file;
+//! it names the key of the stack's `.env`, or the file, that holds it.
+
+use std::path::{Path, PathBuf};
+
+use state::name::ServiceName;
+
+use super::word::{PgName, VarName};
+use crate::fragment::{Fault, Table};
+use crate::validate::{name, path_in, port};
+
+/// `[stack.NAME.database]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DatabaseSettings {
+    /// How it is reached.
+    pub access: DatabaseAccess,
+    /// `[stack.NAME.database.migrations]`.
+    pub migrations: MigrationSettings,
+}
+
+/// How the database is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DatabaseAccess {
+    /// At the address of a service's container, found by inspection.
+    Service {
+        /// `service`.
+        service: ServiceName,
+        /// `port`, inside the container. Default 5432.
+        port: u16,
+        /// `user` or `user_env`. Default `postgres`.
+        user: Credential,
+        /// `dbname` or `dbname_env`. Default: the same as the user.
+        dbname: Option<Credential>,
+        /// `password_env` or `password_file`. Default: none is sent.
+        password: Option<SecretSource>,
+    },
+    /// By a whole URL, `url_env` or `url_file`.
+    Url(SecretSource),
+}
+
+/// A name to log in with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Credential {
+    /// As written.
+    Plain(PgName),
+    /// The value of this key of the stack's `.env`.
+    EnvKey(VarName),
+}
+
+/// Where a secret is to be had when it is needed. It holds no secret itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SecretSource {
+    /// The value of this key of the stack's `.env`.
+    EnvKey(VarName),
+    /// The content of this file, without a line end at its end.
+    File(PathBuf),
+}
+
+/// `[stack.NAME.database.migrations]`: where the migration tool writes how far it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MigrationSettings {
+    /// `version_table`. Default `alembic_version`.
+    pub version_table: PgName,
+    /// `schema`. Default `public`.
+    pub schema: PgName,
+}
+
+impl Default for MigrationSettings {
+    fn default() -> Self {
+        Self {
+            version_table: "alembic_version".parse().expect("a valid name"),
+            schema: "public".parse().expect("a valid name"),
+        }
+    }
+}
+
+pub(super) fn read(mut table: Table<'_>, directory: &Path) -> Option<DatabaseSettings> {
+    table.refused(
+        "password",
+        "a password does not belong in this file",
+        "use password_env = \"POSTGRES_PASSWORD\" (a key of the stack's .env) or password_file = \"/path\"",
+    );
+    table.refused(
+        "url",
+        "a database URL holds a password, and does not belong in this file",
+        "use url_env = \"DATABASE_URL\" (a key of the stack's .env) or url_file = \"/path\"",
+    );
+    let url = secret(&mut table, "url_env", "url_file", directory);
+    let password = secret(&mut table, "password_env", "password_file", directory);
+    let user = credential(&mut table, "user", "user_env");
+    let dbname = credential(&mut table, "dbname", "dbname_env");
+    let service = table.get("service", name::<ServiceName>);
+    let port = table.get("port", port);
+    let migrations = table.table("migrations").map(read_migrations).unwrap_or_default();
+    let by_url = table.has("url_env") || table.has("url_file") || table.has("url");
+    if by_url {
+        for key in [
+            "service",
+            "port",
+            "user",
+            "user_env",
+            "dbname",
+            "dbname_env",
+            "password_env",
+            "password_file",
+        ] {
+            if table.has(key) {
+                let fault = Fault::new(format!("\"{key}\" beside a URL, which says it already"));
+                table.fault_at(key, fault.hint("keep one of the two"));
+            }
+        }
+    } else if !table.has("service") {
+        let fault = Fault::new("nothing says where the database is");
+        table.fault(fault.hint("add service = \"postgres\", or url_env = \"DATABASE_URL\""));
+    }
+    table.reserved(&["backup", "rollback_schema", "clone", "dump", "writers"]);
+    table.finish();
+    let access = if by_url {
+        DatabaseAccess::Url(url?)
+    } else {
+        DatabaseAccess::Service {
+            service: service?,
+            port: port.unwrap_or(5432),
+            user: user.unwrap_or_else(|| Credential::Plain("postgres".parse().expect("a valid name"))),
+            dbname,
+            password,
+        }
+    };
+    Some(DatabaseSettings { access, migrations })
+}
+
+fn secret(
+    table: &mut Table<'_>,
+    env_key: &'static str,
+    file_key: &'static str,
+    directory: &Path,
+) -> Option<SecretSource> {
+    // People write the secret itself here by mistake: what is wrong is never repeated.
+    let unnamed =
+        |what| Fault::new(format!("this is not {what}")).hint("the value is not shown: it may be a secret");
+    let env = table
+        .get(env_key, |item| {
+            name::<VarName>(item).map_err(|_| unnamed("the name of a key of the stack's .env"))
+        })
+        .map(SecretSource::EnvKey);
+    let file = table
+        .get(file_key, |item| {
+            path_in(directory)(item).map_err(|_| unnamed("the path of a file"))
+        })
+        .map(SecretSource::File);
+    one_of(table, env_key, file_key);
+    env.or(file)
+}
+
+fn credential(table: &mut Table<'_>, key: &'static str, env_key: &'static str) -> Option<Credential> {
+    let plain = table.get(key, name::<PgName>).map(Credential::Plain);
+    let env = table.get(env_key, name::<VarName>).map(Credential::EnvKey);
+    one_of(table, key, env_key);
+    plain.or(env)
+}
+
+fn one_of(table: &Table<'_>, first: &str, second: &str) {
+    if table.has(first) && table.has(second) {
+        let fault = Fault::new(format!("both \"{first}\" and \"{second}\""));
+        table.fault_at(second, fault.hint("keep one of the two"));
+    }
+}
+
+fn read_migrations(mut table: Table<'_>) -> MigrationSettings {
+    let default = MigrationSettings::default();
+    let settings = MigrationSettings {
+        version_table: table.get("version_table", name).unwrap_or(default.version_table),
+        schema: table.get("schema", name).unwrap_or(default.schema),
+    };
+    table.reserved(&[
+        "service",
+        "upgrade",
+        "downgrade",
+        "heads",
+        "tool",
+        "lock_timeout",
+        "rollback_schema",
+        "sql",
+    ]);
+    table.finish();
+    settings
+}

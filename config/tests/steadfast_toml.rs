@@ -1,0 +1,589 @@
+//! Rows over `steadfast.toml`: what is read, and what each mistake is told.
+// The expectations are written by expect-test, which always puts hashes.
+#![allow(
+    clippy::unwrap_used,
+    clippy::needless_raw_string_hashes,
+    clippy::too_many_lines,
+    clippy::format_collect
+)]
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use expect_test::{Expect, expect};
+use steadfast_config::settings::{ComposeFiles, ProbeKind, Settings, load, parse};
+
+fn read(text: &str) -> Settings {
+    match parse(Path::new("steadfast.toml"), text) {
+        Ok((settings, _)) => settings,
+        Err(problems) => panic!("{problems}"),
+    }
+}
+
+/// What is said about `text`: its errors, or its warnings.
+#[track_caller]
+#[allow(clippy::needless_pass_by_value)]
+fn check(text: &str, expected: Expect) {
+    let shown = match parse(Path::new("steadfast.toml"), text) {
+        Ok((_, warnings)) => format!("read\n{warnings}"),
+        Err(problems) => problems.to_string(),
+    };
+    expected.assert_eq(&shown);
+}
+
+/// The same for keys of a stack that is otherwise right, starting in line 4.
+#[track_caller]
+fn check_stack(keys: &str, expected: Expect) {
+    check(
+        &format!("[stack.a]\ndirectory = \"/srv/a\"\nprobe = []\n{keys}"),
+        expected,
+    );
+}
+
+/// The same for the keys of a probe, starting in line 6.
+#[track_caller]
+fn check_probe(keys: &str, expected: Expect) {
+    check(
+        &format!(
+            "[stack.a]\ndirectory = \"/srv/a\"\n[[stack.a.probe]]\nname = \"p\"\nservice = \"api\"\n{keys}"
+        ),
+        expected,
+    );
+}
+
+#[test]
+fn the_least_that_is_enough_has_every_default() {
+    let settings = read("[stack.a]\ndirectory = \"/srv/a\"");
+    let mut stack = settings.stacks.into_values().next().unwrap();
+    assert_eq!(stack.compose, ComposeFiles::Search("/srv/a".into()));
+    stack.mentions.clear();
+    expect![[r#"
+        AgentSettings {
+            state_dir: "/var/lib/steadfast",
+            desired: "/etc/steadfast/desired.toml",
+            socket: "/run/steadfast/steadfast.sock",
+            engine: Unix(
+                "/var/run/docker.sock",
+            ),
+            settle: 5s,
+            resync: 60s,
+            log: Human,
+            control: ControlSettings {
+                act_users: [],
+                act_groups: [],
+            },
+        }
+        StackSettings {
+            name: StackName(
+                "a",
+            ),
+            directory: "/srv/a",
+            compose: Search(
+                "/srv/a",
+            ),
+            env_file: Optional(
+                "/srv/a/.env",
+            ),
+            profiles: [],
+            tag_vars: [
+                VarName(
+                    "TAG",
+                ),
+            ],
+            track: [],
+            images: {},
+            trial: TrialPolicy {
+                window: 300s,
+                good_after: 300s,
+                trial_max: 1800s,
+                settled_after: 86400s,
+                budget: 2,
+                budget_per: 3600s,
+            },
+            probes: [],
+            database: None,
+            mentions: [],
+        }"#]]
+    .assert_eq(&format!("{:#?}\n{stack:#?}", settings.agent));
+}
+
+#[test]
+fn every_key_of_the_full_example_is_read_without_a_word() {
+    for name in ["steadfast.toml", "minimal.toml"] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(name);
+        let (settings, warnings) = load(&path).unwrap();
+        assert_eq!(warnings.to_string(), "", "{name}");
+        assert_eq!(settings.stacks.len(), 1, "{name}");
+    }
+}
+
+#[test]
+fn the_full_example_writes_the_defaults_of_the_policy() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/steadfast.toml");
+    let (settings, _) = load(&path).unwrap();
+    assert_eq!(settings.policy, state::policy::SeverityMatrix::default());
+    assert_eq!(
+        settings.stacks.into_values().next().unwrap().trial,
+        state::policy::TrialPolicy::default()
+    );
+}
+
+#[test]
+fn all_mistakes_are_told_at_once_and_in_the_order_of_the_file() {
+    check(
+        r#"[agent]
+stat_dir = "/var/lib/x"
+settle = 5
+log = "jason"
+[agent.control]
+act_users = "deploy"
+[stacks.bybit]
+directory = "/srv/bybit"
+[stack.Bybit]
+directory = "srv/bybit"
+[stack.b]
+tag_vars = ["TAG", "A-B", 3]
+[policy.critcal]
+"#,
+        expect![[r#"
+            steadfast.toml:2:1: agent.stat_dir: unknown key "stat_dir" (did you mean "state_dir"?)
+            steadfast.toml:3:10: agent.settle: expected a duration, found the integer 5 (write it with its unit, in quotes: "5s")
+            steadfast.toml:4:7: agent.log: "jason" is not one of the possible values (did you mean "json"?)
+            steadfast.toml:6:13: agent.control.act_users: expected an array, found the string "deploy" (write act_users = ["deploy"])
+            steadfast.toml:7:2: stacks: unknown key "stacks" (did you mean "stack"?)
+            steadfast.toml:9:8: stack.Bybit: "Bybit" is not a valid stack name: it starts with a lower-case letter or a digit and holds only those, `-` and `_`
+            steadfast.toml:11:1: stack.b: the key "directory" is missing (add directory = "/srv/b")
+            steadfast.toml:11:1: stack.b.probe: no probe: only the state of the containers will judge a release (add [[stack.NAME.probe]] with name, service and kind)
+            steadfast.toml:12:20: stack.b.tag_vars[1]: "A-B" is not a valid variable name: it starts with a letter or `_` and holds only letters, digits and `_`
+            steadfast.toml:12:27: stack.b.tag_vars[2]: expected a string, found the integer 3 (put it in quotes: "3")
+            steadfast.toml:13:9: policy.critcal: unknown key "critcal" (did you mean "critical"?)"#]],
+    );
+}
+
+#[test]
+fn the_agent() {
+    check(
+        "",
+        expect![[
+            r#"steadfast.toml:1:1: there is no stack (add [stack.NAME] with directory = "/srv/NAME"; NAME is the Compose project's name)"#
+        ]],
+    );
+    check(
+        "[agent]\ndesired = \"/var/lib/steadfast/desired.toml\"\n[stack.a]\ndirectory = \"/a\"\nprobe = []",
+        expect![
+            "steadfast.toml:2:1: agent.desired: it lies in the state directory /var/lib/steadfast (the daemon watches its directory and writes to that one: keep them apart)"
+        ],
+    );
+    check(
+        "[agent]\nengine = \"ssh://host\"\nsocket = \"run/s\"\nresync = \"0s\"\nhttp = 1\n[stack.a]\ndirectory = \"/a\"",
+        expect![[r#"
+            steadfast.toml:2:10: agent.engine: an engine is not reached by "ssh" (write "unix:///var/run/docker.sock" or "tcp://host:2375")
+            steadfast.toml:3:10: agent.socket: "run/s" is not an absolute path (write the path from the root: "/…")
+            steadfast.toml:4:10: agent.resync: "0s" is out of range (it can be "1s" to "24h")
+            steadfast.toml:5:1: agent.http: "http" is not supported yet (take it out: this version would not act on it)
+            steadfast.toml:6:1: stack.a.probe: no probe: only the state of the containers will judge a release (add [[stack.NAME.probe]] with name, service and kind)"#]],
+    );
+    check(
+        "[agent]\nengine = \"tcp://10.0.0.1:2375\"\n[stack.a]\ndirectory = \"/a\"\nprobe = []",
+        expect![[r#"
+            read
+            steadfast.toml:2:1: agent.engine: an engine on TCP without TLS (whoever reaches that port is root on its host: use the Unix socket)"#]],
+    );
+    check(
+        "[agent]\nengine = \"tcp://127.0.0.1\"\n[stack.a]\ndirectory = \"/a\"\nprobe = []",
+        expect![[r#"
+            read
+        "#]],
+    );
+    check(
+        "[agent]\nstate_dir = \"/a/../b\"\n[agent.control]\nact_users = [\"ok\", \"a b\", 1000, -1]\n[stack.a]\ndirectory = \"/a\"",
+        expect![[r#"
+            steadfast.toml:2:13: agent.state_dir: "/a/../b" has ".." in it (write the path without it)
+            steadfast.toml:4:20: agent.control.act_users[1]: "a b" is not a valid user or group name: it starts with a letter or `_` and holds only letters, digits, `_`, `.` and `-`
+            steadfast.toml:4:33: agent.control.act_users[3]: -1 is out of range (it is a whole number, 0 to 4294967294, without quotes)
+            steadfast.toml:5:1: stack.a.probe: no probe: only the state of the containers will judge a release (add [[stack.NAME.probe]] with name, service and kind)"#]],
+    );
+}
+
+#[test]
+fn a_stack() {
+    check(
+        "[stack.a]\n",
+        expect![[r#"
+        steadfast.toml:1:1: stack.a: the key "directory" is missing (add directory = "/srv/a")
+        steadfast.toml:1:1: stack.a.probe: no probe: only the state of the containers will judge a release (add [[stack.NAME.probe]] with name, service and kind)"#]],
+    );
+    check(
+        "stack = 1\n",
+        expect![
+            "steadfast.toml:1:9: stack: expected a table, found the integer 1 (write [stack] on a line of its own, with its keys below)"
+        ],
+    );
+    check(
+        "[[stack]]\ndirectory = \"/a\"\n",
+        expect![
+            "steadfast.toml:1:1: stack: expected a table, found an array of tables (write [stack] in single brackets, once)"
+        ],
+    );
+    check(
+        "[stack]\na = \"/srv/a\"\n",
+        expect![[
+            r#"steadfast.toml:2:5: stack.a: expected a table, found the string "/srv/a" (write [stack.a] on a line of its own, with its keys below)"#
+        ]],
+    );
+    check_stack(
+        "compose = []\nenv_file = \"~/.env\"\ntrack = [\"conf/*.conf\", { file = \"x\", check = \"nginx -t\" }]",
+        expect![[r#"
+            steadfast.toml:4:1: stack.a.compose: no Compose file at all (name at least one, or take the key out: then compose.yaml is found)
+            steadfast.toml:5:12: stack.a.env_file: "~/.env" would need a shell (write the path out: no ~ and no variables)
+            steadfast.toml:6:10: stack.a.track[0]: "conf/*.conf" is a pattern (patterns are not supported: list the files)
+            steadfast.toml:6:25: stack.a.track[1]: tracked files with a check command are not supported yet (write the path alone: track = ["nginx.conf"])"#]],
+    );
+    check_stack(
+        "compose = \"docker-compose.prod.yml\"\nprofiles = [\"-x\"]\nsource = { git = \"/x\" }",
+        expect![[r#"
+            steadfast.toml:4:11: stack.a.compose: expected an array, found the string "docker-compose.prod.yml" (write compose = ["docker-compose.prod.yml"])
+            steadfast.toml:5:13: stack.a.profiles[0]: "-x" is not a valid profile: it starts with a letter or a digit and holds only those, `.`, `_` and `-`
+            steadfast.toml:6:1: stack.a.source: "source" is not supported yet (take it out: this version would not act on it)"#]],
+    );
+    check_stack(
+        "images = { api = \"reg/api:latest\", web = \"reg/web:{tag} x\", \"a b\" = \"x:{tag}\", ok = \"reg:5000/ok:{tag}\" }",
+        expect![[r#"
+            steadfast.toml:4:18: stack.a.images.api: "reg/api:latest" has no place for the tag (write it as "registry.example/app/api:{tag}")
+            steadfast.toml:4:42: stack.a.images.web: "reg/web:{tag} x" is not an image reference (write it as "registry.example/app/api:{tag}")
+            steadfast.toml:4:61: stack.a.images.a b: "a b" is not a valid service name: it holds only letters, digits, `.`, `_` and `-`"#]],
+    );
+}
+
+#[test]
+fn a_trial() {
+    check_stack(
+        "[stack.a.trial]\nwindow = \"5\"\ngood_after = 300\nbudget = \"two\"\nsettled_after = \"1.5h\"",
+        expect![[r#"
+            steadfast.toml:5:10: stack.a.trial.window: "5" is not a duration: a unit is missing (write it with its unit: "5s" or "5m")
+            steadfast.toml:6:14: stack.a.trial.good_after: expected a duration, found the integer 300 (write it with its unit, in quotes: "300s")
+            steadfast.toml:7:10: stack.a.trial.budget: expected a number, found the string "two" (it is a whole number, 0 to 100, without quotes)
+            steadfast.toml:8:17: stack.a.trial.settled_after: "1.5h" is not a duration: a unit is missing (write it as "30s", "5m", "1h30m" or "24h")"#]],
+    );
+    check_stack(
+        "[stack.a.trial]\ntrial_max = \"1m\"\nbudget = 101\nbudget_per = \"400d\"",
+        expect![[r#"
+            steadfast.toml:5:1: stack.a.trial.trial_max: trial_max (1m) is shorter than window (5m) (make it at least as long: a verdict needs that time)
+            steadfast.toml:5:1: stack.a.trial.trial_max: trial_max (1m) is shorter than good_after (5m) (make it at least as long: a verdict needs that time)
+            steadfast.toml:6:10: stack.a.trial.budget: 101 is out of range (it is a whole number, 0 to 100, without quotes)
+            steadfast.toml:7:14: stack.a.trial.budget_per: "400d" is out of range (it can be "1s" to "720h")"#]],
+    );
+    check_stack(
+        "[stack.a.trial]\nwindow = \"1h\"\ntrial_max = \"2h\"",
+        expect![[r#"
+            read
+        "#]],
+    );
+    check_stack(
+        "[policy.critical]\nrespond = \"30m\"\n[stack.a.trial]\nwindow = \"1h\"\ntrial_max = \"2h\"",
+        expect![
+            "steadfast.toml:6:10: stack.a.trial: the window is 1h, and policy.critical.respond is 30m: the rollback would come later (shorten trial.window, or lengthen respond)"
+        ],
+    );
+}
+
+#[test]
+fn a_probe() {
+    check_probe(
+        "",
+        expect![[r#"steadfast.toml:3:1: stack.a.probe[0]: the key "kind" is missing (add kind = "http")"#]],
+    );
+    check_probe(
+        "kind = \"htp\"",
+        expect![[
+            r#"steadfast.toml:6:8: stack.a.probe[0].kind: "htp" is not one of the possible values (did you mean "http"?)"#
+        ]],
+    );
+    check_probe(
+        "kind = \"sql\"\nquery = \"select 1\"",
+        expect![[r#"
+        steadfast.toml:6:8: stack.a.probe[0].kind: probes of the kind "sql" are not supported yet (the kinds are "http", "tcp", "container" and "healthcheck")
+        steadfast.toml:7:1: stack.a.probe[0].query: "query" is not supported yet (take it out: this version would not act on it)"#]],
+    );
+    check_probe(
+        "kind = \"http\"",
+        expect![[
+            r#"steadfast.toml:3:1: stack.a.probe[0]: an HTTP probe without a target (add url = "http://localhost:8000/health", or port = 8000 and path = "/health")"#
+        ]],
+    );
+    check_probe(
+        "kind = \"http\"\nurl = \"localhost:8000/health\"",
+        expect![[
+            r#"steadfast.toml:7:7: stack.a.probe[0].url: "localhost:8000/health" is not a valid URL: it is http://host[:port]/path or https://…, without user, password and fragment (did you mean "http://localhost:8000/health"?)"#
+        ]],
+    );
+    check_probe(
+        "kind = \"http\"\nurl = \"http://admin:hunter2@localhost/\"",
+        expect![
+            "steadfast.toml:7:7: stack.a.probe[0].url: a user or password in the URL (probe a path that needs none: what stands here is shown in status and logs)"
+        ],
+    );
+    check_probe(
+        "kind = \"http\"\nurl = \"http://localhost/\"\nport = 8000",
+        expect![
+            "steadfast.toml:7:1: stack.a.probe[0].url: both a URL and a port or path (a URL stands alone; port and path are for the container's own address)"
+        ],
+    );
+    check_probe(
+        "kind = \"http\"\nport = 80000\npath = \"health\"\nstatus = \"ok\"\nbody = \"\"",
+        expect![[r#"
+            steadfast.toml:7:8: stack.a.probe[0].port: 80000 is out of range (it is a whole number, 1 to 65535, without quotes)
+            steadfast.toml:8:8: stack.a.probe[0].path: "health" is not the path of a URL (it begins with a slash: "/health")
+            steadfast.toml:9:10: stack.a.probe[0].status: "ok" is not a set of HTTP statuses (write 200, "2xx" or [200, 204, "3xx"])
+            steadfast.toml:10:8: stack.a.probe[0].body: the text is empty"#]],
+    );
+    check_probe(
+        "kind = \"http\"\nport = 80\nstatus = [200, 999]",
+        expect![[
+            r#"steadfast.toml:8:10: stack.a.probe[0].status: [200, 999] is not a set of HTTP statuses (write 200, "2xx" or [200, 204, "3xx"])"#
+        ]],
+    );
+    check_probe(
+        "kind = \"tcp\"\naddress = \"localhost\"",
+        expect![[
+            r#"steadfast.toml:7:11: stack.a.probe[0].address: "localhost" is not an address (write "host:port")"#
+        ]],
+    );
+    check_probe(
+        "kind = \"tcp\"\nurl = \"http://x/\"",
+        expect![[r#"
+        steadfast.toml:3:1: stack.a.probe[0]: a TCP probe without a target (give address = "host:port", or port = 5432 for the container's own address)
+        steadfast.toml:7:1: stack.a.probe[0].url: "url" does not belong to this kind of probe (it goes with kind = "http")"#]],
+    );
+    check_probe(
+        "kind = \"container\"\nport = 80\ninterval = \"1s\"\ntimeout = \"2s\"\nfail_after = 0\nrequired = \"yes\"\nseverity = \"critcal\"",
+        expect![[r#"
+            steadfast.toml:7:1: stack.a.probe[0].port: "port" does not belong to this kind of probe (it goes with kind = "http" or "tcp")
+            steadfast.toml:9:1: stack.a.probe[0].timeout: the time-out 2s is longer than the interval 1s (one sample ends before the next begins)
+            steadfast.toml:10:14: stack.a.probe[0].fail_after: 0 is out of range (it is a whole number, 1 to 1000, without quotes)
+            steadfast.toml:11:12: stack.a.probe[0].required: expected true or false, found the string "yes" (write true or false, without quotes)
+            steadfast.toml:12:12: stack.a.probe[0].severity: "critcal" is not one of the possible values (did you mean "critical"?)"#]],
+    );
+    check_probe(
+        "kind = \"container\"\ninterval = \"10m\"",
+        expect![[r#"
+        read
+        steadfast.toml:3:11: stack.a.probe: probe "p" takes 30m to be failing, and the window is 5m (shorten its interval, or lengthen trial.window)"#]],
+    );
+    check_probe(
+        "kind = \"container\"\n[[stack.a.probe]]\nname = \"p\"\nservice = \"a b\"\nkind = \"container\"",
+        expect![[r#"
+            steadfast.toml:8:1: stack.a.probe[1].name: a second probe with the name "p" (every probe of a stack has its own name)
+            steadfast.toml:9:11: stack.a.probe[1].service: "a b" is not a valid service name: it holds only letters, digits, `.`, `_` and `-`"#]],
+    );
+    check_stack(
+        "",
+        expect![[r#"
+        read
+    "#]],
+    );
+    check(
+        "[stack.a]\ndirectory = \"/srv/a\"\nprobe = [{ name = \"\"\"a\nb\"\"\", service = \"s\", kind = \"tcp\", port = 1 }]",
+        expect![[
+            r#"steadfast.toml:3:19: stack.a.probe[0].name: "a…" is not a valid probe name: it starts with a letter, a digit or `_` and holds only those, `.` and `-`"#
+        ]],
+    );
+    check(
+        "[stack.a]\ndirectory = \"/srv/a\"\n[stack.a.probe]\nname = \"x\"",
+        expect![
+            "steadfast.toml:3:1: stack.a.probe: expected an array of tables, found a table (write [[stack.a.probe]] in double brackets)"
+        ],
+    );
+}
+
+#[test]
+fn a_short_interval_takes_the_default_time_out_with_it() {
+    let text = "[stack.a]\ndirectory = \"/a\"\n[[stack.a.probe]]\nname = \"p\"\nservice = \"s\"\nkind = \"http\"\nport = 80\ninterval = \"1s\"\nstatus = [200, \"3xx\"]";
+    let probe = read(text).stacks.into_values().next().unwrap().probes.remove(0);
+    assert_eq!(probe.policy.timeout, Duration::from_secs(1));
+    let ProbeKind::Http { status, .. } = probe.kind else {
+        panic!("not http")
+    };
+    assert_eq!(
+        [199, 200, 204, 302, 400].map(|code| status.contains(code)),
+        [false, true, false, true, false]
+    );
+    assert_eq!(status.to_string(), "200, 3xx");
+}
+
+#[test]
+fn a_database_never_has_its_password_here_and_none_is_repeated() {
+    check_stack(
+        "[stack.a.database]\nservice = \"db\"\npassword = \"hunter2\"\nurl = \"postgres://u:hunter2@h/d\"",
+        expect![[r#"
+            steadfast.toml:5:1: stack.a.database.service: "service" beside a URL, which says it already (keep one of the two)
+            steadfast.toml:6:1: stack.a.database.password: a password does not belong in this file (use password_env = "POSTGRES_PASSWORD" (a key of the stack's .env) or password_file = "/path")
+            steadfast.toml:7:1: stack.a.database.url: a database URL holds a password, and does not belong in this file (use url_env = "DATABASE_URL" (a key of the stack's .env) or url_file = "/path")"#]],
+    );
+    check_stack(
+        "[stack.a.database]\nservice = \"db\"\npassword_env = \"hunter 2\"\npassword_file = 12345",
+        expect![[r#"
+            steadfast.toml:6:16: stack.a.database.password_env: this is not the name of a key of the stack's .env (the value is not shown: it may be a secret)
+            steadfast.toml:7:1: stack.a.database.password_file: both "password_env" and "password_file" (keep one of the two)
+            steadfast.toml:7:17: stack.a.database.password_file: this is not the path of a file (the value is not shown: it may be a secret)"#]],
+    );
+    check_stack(
+        "[stack.a.database]\n",
+        expect![[
+            r#"steadfast.toml:4:1: stack.a.database: nothing says where the database is (add service = "postgres", or url_env = "DATABASE_URL")"#
+        ]],
+    );
+    check_stack(
+        "[stack.a.database]\nurl_env = \"DATABASE_URL\"\nservice = \"db\"\nuser_env = \"U\"",
+        expect![[r#"
+            steadfast.toml:6:1: stack.a.database.service: "service" beside a URL, which says it already (keep one of the two)
+            steadfast.toml:7:1: stack.a.database.user_env: "user_env" beside a URL, which says it already (keep one of the two)"#]],
+    );
+    check_stack(
+        "[stack.a.database]\nservice = \"db\"\nuser = \"u\"\nuser_env = \"U\"\npasword_env = \"P\"\n[stack.a.database.migrations]\nupgrade = \"x\"\nschema = \"\"",
+        expect![[r#"
+            steadfast.toml:7:1: stack.a.database.user_env: both "user" and "user_env" (keep one of the two)
+            steadfast.toml:8:1: stack.a.database.pasword_env: unknown key "pasword_env" (did you mean "password_env"?)
+            steadfast.toml:10:1: stack.a.database.migrations.upgrade: "upgrade" is not supported yet (take it out: this version would not act on it)
+            steadfast.toml:11:10: stack.a.database.migrations.schema: "" is not a valid Postgres name: it has 1 to 63 bytes and no control characters"#]],
+    );
+}
+
+#[test]
+fn a_policy() {
+    check_stack(
+        "[policy.critical]\nrespond = \"1m\"",
+        expect![
+            "steadfast.toml:1:1: stack.a.trial: the window is 5m, and policy.critical.respond is 1m: the rollback would come later (shorten trial.window, or lengthen respond)"
+        ],
+    );
+    check_stack(
+        "[policy.critical]\naction = \"emergency\"\n[policy.high]\non_timeout = \"wait\"\n[policy.low]\nescalation = [{ to = \"cto\", after = \"1h\" }]",
+        expect![[r#"
+            steadfast.toml:5:10: policy.critical.action: the action "emergency" is not supported yet (write "rollback")
+            steadfast.toml:7:14: policy.high.on_timeout: "wait" is not one of the possible values (it is one of "act", "hold")
+            steadfast.toml:9:1: policy.low.escalation: "escalation" without an approval to wait for (set action = "rollback" and approval = "lead", or take it out)"#]],
+    );
+    check_stack(
+        "[policy.critical]\napproval = \"on-call\"\n[policy.medium]\napproval = \"lead\"",
+        expect![[r#"
+            steadfast.toml:5:1: policy.critical.approval: an approval without a term to give it in (add respond = "30m")
+            steadfast.toml:7:1: policy.medium.approval: "notify" changes nothing, so nobody has to approve it (set action = "rollback", or take it out)"#]],
+    );
+    check_stack(
+        "[[policy.high.escalation]]\nto = \"cto\"\nafter = \"1h\"\n[[policy.high.escalation]]\nto = \"lead\"",
+        expect![[
+            r#"steadfast.toml:7:1: policy.high.escalation[1]: the key "after" is missing (add after = "15m")"#
+        ]],
+    );
+}
+
+#[test]
+fn what_is_not_toml_is_said_without_repeating_a_value() {
+    check(
+        "[stack.a]\ndirectory = /srv/a\n[stack.b\npassword = hunter2 2\n",
+        expect![[r#"
+            steadfast.toml:2:13: not TOML: string values must be quoted, expected literal string, at `directory =` (texts stand in quotes: key = "value")
+            steadfast.toml:3:9: not TOML: unclosed table, expected `]`, at `[stack.b`"#]],
+    );
+    check(
+        "[stack.a]\ndirectory = \"/srv/a\"\ndirectory = \"/srv/b\"\n[stack.a]\n",
+        expect![[r#"
+            steadfast.toml:3:1: not TOML: duplicate key, at `directory =` (it is there twice: keep one of the two)
+            steadfast.toml:4:8: not TOML: duplicate key, at `[stack.a]` (it is there twice: keep one of the two)"#]],
+    );
+    check(
+        "[stack.a]\ndirectory = \"/sr",
+        expect![[
+            r#"steadfast.toml:2:17: not TOML: invalid basic string, expected `"`, at `directory =` (the file ends too early: was it saved half-way?)"#
+        ]],
+    );
+    check(
+        "<<<<<<< HEAD\n[stack.a]\n",
+        expect![
+            "steadfast.toml:1:1: not TOML: invalid unquoted key, expected letters, numbers, `-`, `_`, at `<<<<<<<` (a merge conflict was left in the file)"
+        ],
+    );
+    check(
+        "stack:\n  a:\n    directory: /srv/a\n",
+        expect![[r#"
+        steadfast.toml:1:6: not TOML: invalid unquoted key, expected letters, numbers, `-`, `_`, at `stack` (TOML has key = "value", not key: value)
+        steadfast.toml:2:5: not TOML: key with no value, expected `=`, at `a` (TOML has key = "value", not key: value)
+        steadfast.toml:3:16: not TOML: key with no value, expected `=`, at `directory` (TOML has key = "value", not key: value)"#]],
+    );
+}
+
+#[test]
+fn services_are_compared_with_those_of_the_compose_file() {
+    let text = "[stack.a]\ndirectory = \"/a\"\n[stack.a.images]\napi = \"r/api:{tag}\"\n[[stack.a.probe]]\nname = \"p\"\nservice = \"fronted\"\nkind = \"container\"\n[stack.a.database]\nservice = \"db\"";
+    let known: BTreeSet<_> = ["api", "frontend", "postgres"]
+        .map(|name| name.parse().unwrap())
+        .into();
+    expect![[r#"
+        steadfast.toml:7:1: stack.a.probe[0].service: the Compose file has no service "fronted" (did you mean "frontend"?)
+        steadfast.toml:10:1: stack.a.database.service: the Compose file has no service "db" (its services: api, frontend, postgres)"#]].assert_eq(
+        &read(text)
+            .stacks
+            .into_values()
+            .next()
+            .unwrap()
+            .unknown_services(&known)
+            .to_string(),
+    );
+}
+
+#[test]
+fn compose_files_are_searched_as_compose_does() {
+    let dir = tempfile::tempdir().unwrap();
+    let search = ComposeFiles::Search(dir.path().to_owned());
+    let found = || {
+        search
+            .paths()
+            .iter()
+            .map(|p| p.file_name().unwrap().to_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert!(found().is_empty());
+    let touch = |name: &str| std::fs::write(dir.path().join(name), "").unwrap();
+    touch("docker-compose.override.yml");
+    assert!(found().is_empty());
+    touch("docker-compose.yml");
+    assert_eq!(found(), ["docker-compose.yml", "docker-compose.override.yml"]);
+    touch("compose.yml");
+    touch("compose.override.yaml");
+    assert_eq!(found(), ["compose.yml", "compose.override.yaml"]);
+}
+
+#[test]
+fn a_file_full_of_mistakes_is_told_in_bounded_time_and_length() {
+    let keys: String = (0..60_000).map(|i| format!("k{i} = 1\n")).collect();
+    let deep = format!("{}x = 1", "a.".repeat(500_000));
+    for text in [
+        keys,
+        deep,
+        "[".repeat(500_000),
+        "[[a]]\n".repeat(100_000),
+        "\"".repeat(500_000),
+    ] {
+        let start = Instant::now();
+        let problems = parse(Path::new("s"), &text).unwrap_err();
+        assert!(problems.0.len() <= 101, "{}", problems.0.len());
+        assert!(start.elapsed() < Duration::from_secs(20));
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_text_makes_it_panic(text in ".*") {
+        let _ = parse(Path::new("s"), &text);
+    }
+
+    #[test]
+    fn no_mutilation_of_the_example_makes_it_panic(cut in 0_usize..6000, len in 0_usize..40, put in ".{0,6}") {
+        let example = include_str!("../examples/steadfast.toml");
+        let at = |i: usize| (0..=i.min(example.len())).rev().find(|&i| example.is_char_boundary(i)).unwrap();
+        let (start, end) = (at(cut), at(cut + len));
+        let _ = parse(Path::new("s"), &format!("{}{put}{}", &example[..start], &example[end..]));
+    }
+}

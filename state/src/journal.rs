@@ -1,0 +1,382 @@
+//! What is durable of an operation, and which event may follow which: one total [`Progress::next`],
+//! called by the live run and by the replay after a crash alike. Nothing here touches a disk.
+
+use serde::{Deserialize, Serialize};
+
+use crate::name::{ContainerId, Digest, ImageId};
+use crate::plan::Plan;
+use crate::release::{Author, GenerationNumber};
+use crate::time::Moment;
+
+/// What an operation is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// To fetch the images of a request.
+    Fetch,
+    /// To what was asked for.
+    Deploy,
+    /// Back to what should be running already.
+    Heal,
+    /// To an earlier generation.
+    Rollback,
+}
+
+impl Kind {
+    /// The word in files and in output.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Fetch => "fetch",
+            Self::Deploy => "deploy",
+            Self::Heal => "heal",
+            Self::Rollback => "rollback",
+        }
+    }
+}
+
+impl std::fmt::Display for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// One plan being executed. At most one per stack (invariant 1).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Operation {
+    /// Counted over the whole ledger.
+    pub id: u64,
+    /// What it is for.
+    pub kind: Kind,
+    /// The generation that it makes or restores; `None` while images are fetched.
+    pub generation: Option<GenerationNumber>,
+    /// The request that it serves.
+    pub request: Digest,
+    /// Who or what asked for it.
+    pub by: Author,
+    /// Why, for people.
+    pub why: String,
+    /// When it was begun.
+    pub begun: Moment,
+    /// The steps.
+    pub plan: Plan,
+}
+
+/// What a finished step has to say to later ones.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Nothing.
+    Done,
+    /// The container that was created.
+    Created(ContainerId),
+    /// The image that was pulled.
+    Pulled(ImageId),
+}
+
+/// How an operation ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ending {
+    /// Every step was done.
+    Succeeded,
+    /// A step failed; all that was done is taken back, and what ran before runs.
+    Undone {
+        /// What failed, for people.
+        why: String,
+        /// Whether trying again could help: nothing is said about the release then.
+        passing: bool,
+    },
+    /// A step failed and `failure_action` is `pause`: everything stays as it is, for a person.
+    Paused {
+        /// What failed, for people.
+        why: String,
+    },
+    /// Taking back failed too. A person is needed.
+    Stuck {
+        /// What failed, for people.
+        why: String,
+    },
+}
+
+/// What can come in an operation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Event {
+    /// Durable before step `index` has any effect.
+    Started {
+        /// Index into the plan.
+        index: usize,
+    },
+    /// Step `index` took effect.
+    Done {
+        /// Index into the plan.
+        index: usize,
+        /// What it has to say.
+        outcome: Outcome,
+    },
+    /// Step `index` failed; it may have half happened.
+    Failed {
+        /// Index into the plan.
+        index: usize,
+        /// Why, for people.
+        why: String,
+        /// Whether trying again could help.
+        passing: bool,
+    },
+    /// Durable before step `index` is taken back.
+    UndoStarted {
+        /// Index into the plan.
+        index: usize,
+    },
+    /// Step `index` is taken back.
+    UndoDone {
+        /// Index into the plan.
+        index: usize,
+    },
+    /// Step `index` could not be taken back.
+    UndoFailed {
+        /// Index into the plan.
+        index: usize,
+        /// Why, for people.
+        why: String,
+    },
+    /// The operation is over.
+    Ended(Ending),
+}
+
+impl Event {
+    /// The step that it is about.
+    pub const fn step(&self) -> Option<usize> {
+        match self {
+            Self::Started { index }
+            | Self::Done { index, .. }
+            | Self::Failed { index, .. }
+            | Self::UndoStarted { index }
+            | Self::UndoDone { index }
+            | Self::UndoFailed { index, .. } => Some(*index),
+            Self::Ended(_) => None,
+        }
+    }
+
+    /// The record of this event at `now`.
+    pub fn at(self, now: &Moment) -> Entry {
+        Entry {
+            at_ms: Some(now.wall_ms),
+            event: self,
+        }
+    }
+}
+
+/// An event, and when it was written down.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Milliseconds since the Unix epoch, UTC; `None`: nobody wrote that down. For people only: what
+    /// may follow what never depends on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_ms: Option<i64>,
+    /// What came.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+/// How far an operation has come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Progress {
+    /// Steps before `next` are done. Left by `Started(next)`, or `Ended` when none is left.
+    Ready {
+        /// The step to start.
+        next: usize,
+    },
+    /// Step `index` was started and nothing is known of it. Left by `Done` or `Failed`; after a
+    /// crash, the same step is started again.
+    InFlight {
+        /// The step.
+        index: usize,
+    },
+    /// Step `failed` failed. Steps from `next` downwards are still to be taken back. Left by
+    /// `UndoStarted(next)`, or `Ended` when none is left or the plan is not to be taken back.
+    Undoing {
+        /// The step that failed.
+        failed: usize,
+        /// Why, for people.
+        why: String,
+        /// Whether trying again could help.
+        passing: bool,
+        /// The step to take back next; `None` when all are.
+        next: Option<usize>,
+        /// Whether taking back `next` has been started.
+        started: bool,
+    },
+    /// A step could not be taken back. Left by `Ended(Stuck)`.
+    UndoFailed {
+        /// Why, for people.
+        why: String,
+    },
+    /// Over. Final.
+    Ended(Ending),
+}
+
+/// An event that may not follow.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{event:?} cannot follow {progress:?}")]
+pub struct IllegalTransition {
+    /// Where the operation was.
+    pub progress: Box<Progress>,
+    /// What came.
+    pub event: Box<Event>,
+}
+
+impl Progress {
+    /// The progress of an operation that was just opened.
+    pub const fn new() -> Self {
+        Self::Ready { next: 0 }
+    }
+
+    /// The progress after `event` in an operation of `steps` steps.
+    pub fn next(&self, event: &Event, steps: usize) -> Result<Self, IllegalTransition> {
+        let illegal = || IllegalTransition {
+            progress: Box::new(self.clone()),
+            event: Box::new(event.clone()),
+        };
+        match (self, event) {
+            (Self::Ready { next }, Event::Started { index }) if next == index && *index < steps => {
+                Ok(Self::InFlight { index: *index })
+            }
+            // Started again after a crash.
+            (Self::InFlight { index: at }, Event::Started { index }) if at == index => Ok(self.clone()),
+            (Self::InFlight { index: at }, Event::Done { index, .. }) if at == index => {
+                Ok(Self::Ready { next: index + 1 })
+            }
+            (Self::InFlight { index: at }, Event::Failed { index, why, passing }) if at == index => {
+                Ok(Self::Undoing {
+                    failed: *index,
+                    why: why.clone(),
+                    passing: *passing,
+                    next: Some(*index),
+                    started: false,
+                })
+            }
+            (
+                Self::Undoing {
+                    failed,
+                    why,
+                    passing,
+                    next: Some(at),
+                    ..
+                },
+                Event::UndoStarted { index },
+            ) if at == index => Ok(Self::Undoing {
+                failed: *failed,
+                why: why.clone(),
+                passing: *passing,
+                next: Some(*at),
+                started: true,
+            }),
+            (
+                Self::Undoing {
+                    failed,
+                    why,
+                    passing,
+                    next: Some(at),
+                    started: true,
+                },
+                Event::UndoDone { index },
+            ) if at == index => Ok(Self::Undoing {
+                failed: *failed,
+                why: why.clone(),
+                passing: *passing,
+                next: at.checked_sub(1),
+                started: false,
+            }),
+            (
+                Self::Undoing {
+                    next: Some(at),
+                    started: true,
+                    ..
+                },
+                Event::UndoFailed { index, why },
+            ) if at == index => Ok(Self::UndoFailed { why: why.clone() }),
+            (Self::Ready { next }, Event::Ended(Ending::Succeeded)) if *next == steps => {
+                Ok(Self::Ended(Ending::Succeeded))
+            }
+            (Self::Undoing { next: None, .. }, Event::Ended(ending @ Ending::Undone { .. }))
+            | (Self::Undoing { started: false, .. }, Event::Ended(ending @ Ending::Paused { .. }))
+            | (Self::UndoFailed { .. }, Event::Ended(ending @ Ending::Stuck { .. })) => {
+                Ok(Self::Ended(ending.clone()))
+            }
+            _ => Err(illegal()),
+        }
+    }
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// An operation with its journal, as the ledger keeps it while it is open.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenOperation {
+    /// The operation.
+    pub operation: Operation,
+    /// Its events so far.
+    pub events: Vec<Entry>,
+    /// How far it has come; always what replaying `events` gives.
+    pub progress: Progress,
+}
+
+impl OpenOperation {
+    /// A new one, with nothing done.
+    pub fn new(operation: Operation) -> Self {
+        Self {
+            operation,
+            events: Vec::new(),
+            progress: Progress::new(),
+        }
+    }
+
+    /// Replays a journal.
+    pub fn replay(operation: Operation, events: Vec<Entry>) -> Result<Self, IllegalTransition> {
+        let mut open = Self::new(operation);
+        for entry in events {
+            open.apply(entry)?;
+        }
+        Ok(open)
+    }
+
+    /// Takes one event.
+    pub fn apply(&mut self, entry: Entry) -> Result<(), IllegalTransition> {
+        self.progress = self
+            .progress
+            .next(&entry.event, self.operation.plan.steps.len())?;
+        self.events.push(entry);
+        Ok(())
+    }
+
+    /// What the step at `index` had to say, once it is done.
+    pub fn outcome(&self, index: usize) -> Option<&Outcome> {
+        self.events.iter().find_map(|entry| match &entry.event {
+            Event::Done { index: at, outcome } if *at == index => Some(outcome),
+            _ => None,
+        })
+    }
+
+    /// Whether the step that failed says nothing about the release: trying again could help.
+    pub fn failed_in_passing(&self) -> bool {
+        let mut events = self.events.iter().map(|entry| &entry.event);
+        events.any(|event| matches!(event, Event::Failed { passing: true, .. }))
+    }
+
+    /// Whether a step that cannot be taken back has been started.
+    pub fn is_past_return(&self) -> bool {
+        self.events.iter().any(|entry| {
+            matches!(&entry.event, Event::Started { index }
+                if self.operation.plan.steps.get(*index).is_some_and(crate::step::Step::is_final))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,316 @@
+//! Which event may follow which, by example and for any sequence.
+
+#![allow(clippy::unwrap_used)]
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn failed(index: usize) -> Event {
+    Event::Failed {
+        index,
+        why: "no".into(),
+        passing: false,
+    }
+}
+
+fn run(steps: usize, events: &[Event]) -> Result<Progress, IllegalTransition> {
+    events
+        .iter()
+        .try_fold(Progress::new(), |at, event| at.next(event, steps))
+}
+
+#[test]
+fn a_straight_run_ends_only_after_its_last_step() {
+    let done = |index| Event::Done {
+        index,
+        outcome: Outcome::Done,
+    };
+    let events = [
+        Event::Started { index: 0 },
+        done(0),
+        Event::Started { index: 1 },
+        done(1),
+    ];
+    assert_eq!(run(2, &events).unwrap(), Progress::Ready { next: 2 });
+    let ended = Event::Ended(Ending::Succeeded);
+    assert!(run(2, &events[..2]).unwrap().next(&ended, 2).is_err());
+    assert!(run(2, &events).unwrap().next(&ended, 2).is_ok());
+}
+
+#[test]
+fn nothing_happens_that_was_not_started() {
+    assert!(
+        run(
+            2,
+            &[Event::Done {
+                index: 0,
+                outcome: Outcome::Done
+            }]
+        )
+        .is_err()
+    );
+    assert!(run(2, &[Event::Started { index: 1 }]).is_err());
+    assert!(
+        run(
+            1,
+            &[
+                Event::Started { index: 0 },
+                failed(0),
+                Event::UndoDone { index: 0 }
+            ]
+        )
+        .is_err()
+    );
+}
+
+#[test]
+fn a_failure_is_taken_back_to_the_first_step() {
+    let events = [
+        Event::Started { index: 0 },
+        Event::Done {
+            index: 0,
+            outcome: Outcome::Done,
+        },
+        Event::Started { index: 1 },
+        failed(1),
+        Event::UndoStarted { index: 1 },
+        Event::UndoDone { index: 1 },
+        Event::UndoStarted { index: 0 },
+        Event::UndoStarted { index: 0 },
+        Event::UndoDone { index: 0 },
+    ];
+    let at = run(3, &events).unwrap();
+    assert!(matches!(at, Progress::Undoing { next: None, .. }));
+    assert!(at.next(&Event::Ended(Ending::Succeeded), 3).is_err());
+    let ending = Ending::Undone {
+        why: "no".into(),
+        passing: false,
+    };
+    assert!(at.next(&Event::Ended(ending), 3).is_ok());
+}
+
+#[test]
+fn an_undo_that_fails_needs_a_person() {
+    let events = [
+        Event::Started { index: 0 },
+        failed(0),
+        Event::UndoStarted { index: 0 },
+        Event::UndoFailed {
+            index: 0,
+            why: "no".into(),
+        },
+    ];
+    let at = run(1, &events).unwrap();
+    assert!(at.next(&Event::Started { index: 0 }, 1).is_err());
+    assert!(
+        at.next(&Event::Ended(Ending::Stuck { why: "no".into() }), 1)
+            .is_ok()
+    );
+}
+
+/// Any event at all; the numbers stay near those of small plans.
+fn any_event() -> impl Strategy<Value = Event> {
+    let why = || String::from("no");
+    (0..10_u8, 0..6_usize, any::<bool>()).prop_map(move |(kind, index, passing)| match kind {
+        0 => Event::Started { index },
+        1 => Event::Done {
+            index,
+            outcome: Outcome::Done,
+        },
+        2 => Event::Failed {
+            index,
+            why: why(),
+            passing,
+        },
+        3 => Event::UndoStarted { index },
+        4 => Event::UndoDone { index },
+        5 => Event::UndoFailed { index, why: why() },
+        6 => Event::Ended(Ending::Succeeded),
+        7 => Event::Ended(Ending::Undone { why: why(), passing }),
+        8 => Event::Ended(Ending::Paused { why: why() }),
+        _ => Event::Ended(Ending::Stuck { why: why() }),
+    })
+}
+
+fn operation(steps: usize) -> Operation {
+    let at = crate::fixture::at(0);
+    let step = crate::step::Step::KeepImage {
+        image: crate::fixture::image(1),
+    };
+    Operation {
+        id: 1,
+        kind: Kind::Heal,
+        generation: None,
+        request: Digest::of(b"request"),
+        by: Author::Agent,
+        why: String::new(),
+        begun: at,
+        plan: Plan::of(vec![step; steps]),
+    }
+}
+
+/// Whoever wrote a journal before entries had a time wrote the bare event.
+#[test]
+fn an_entry_without_a_time_is_read() {
+    let read = |text: &str| serde_json::from_str::<Entry>(text).unwrap();
+    let started = Event::Started { index: 3 };
+    let at_ms = None;
+    assert_eq!(
+        read(r#"{"started":{"index":3}}"#),
+        Entry {
+            at_ms,
+            event: started.clone()
+        }
+    );
+    let event = Event::Ended(Ending::Succeeded);
+    assert_eq!(read(r#"{"ended":"succeeded"}"#), Entry { at_ms, event });
+    let entry = started.at(&crate::fixture::at(5));
+    let text = serde_json::to_string(&entry).unwrap();
+    assert_eq!(text, r#"{"at_ms":1700000005000,"started":{"index":3}}"#);
+    assert_eq!(read(&text), entry);
+}
+
+proptest! {
+    /// Events at random, of which the legal ones are taken: what was taken replays to the same, and
+    /// what was refused left no trace.
+    #[test]
+    fn a_journal_replays_to_what_it_was(steps in 0..5_usize, events in prop::collection::vec(any_event(), 0..300)) {
+        let mut live = OpenOperation::new(operation(steps));
+        for event in events {
+            let before = live.clone();
+            if live.apply(event.at(&crate::fixture::at(0))).is_err() {
+                prop_assert_eq!(&live, &before);
+            }
+        }
+        let replayed = OpenOperation::replay(operation(steps), live.events.clone()).unwrap();
+        prop_assert_eq!(&replayed, &live);
+        let text = serde_json::to_string(&live).unwrap();
+        prop_assert_eq!(serde_json::from_str::<OpenOperation>(&text).unwrap(), live);
+    }
+
+    /// No step begins before the one before it is done, and none is taken back twice.
+    #[test]
+    fn effects_come_in_order(steps in 1..5_usize, events in prop::collection::vec(any_event(), 0..300)) {
+        let mut live = OpenOperation::new(operation(steps));
+        for event in events {
+            let _ = live.apply(event.at(&crate::fixture::at(0)));
+        }
+        let mut done = 0;
+        let mut undone = Vec::new();
+        for entry in &live.events {
+            match &entry.event {
+                Event::Started { index } => prop_assert_eq!(*index, done),
+                Event::Done { .. } => done += 1,
+                Event::UndoDone { index } => {
+                    prop_assert!(undone.last().is_none_or(|last| *last == index + 1));
+                    undone.push(*index);
+                }
+                Event::Ended(Ending::Succeeded) => prop_assert_eq!(done, steps),
+                Event::Ended(Ending::Undone { .. }) => prop_assert_eq!(undone.last(), Some(&0)),
+                _ => {}
+            }
+        }
+    }
+
+    /// Whatever is refused or taken, an end is the end.
+    #[test]
+    fn nothing_follows_an_end(event in any_event(), steps in 0..5_usize) {
+        let ended = Progress::Ended(Ending::Succeeded);
+        prop_assert!(ended.next(&event, steps).is_err());
+    }
+}
+
+/// Every journal that a restart may find, up to so many events; each with where it leaves an operation of `steps` steps.
+fn journals(steps: usize, most: usize) -> Vec<(Vec<Event>, Progress)> {
+    let mut all = vec![(Vec::new(), Progress::new())];
+    let mut from = 0;
+    for _ in 0..most {
+        let until = all.len();
+        for at in from..until {
+            let (events, progress) = all[at].clone();
+            for event in (0..=steps).flat_map(events_of) {
+                if let Ok(next) = progress.next(&event, steps) {
+                    // The same again is a journal of its own, and leads nowhere else.
+                    if next != progress {
+                        let journal = events.iter().cloned().chain([event]).collect();
+                        all.push((journal, next));
+                    }
+                }
+            }
+        }
+        from = until;
+    }
+    all
+}
+
+fn events_of(index: usize) -> Vec<Event> {
+    let why = || String::from("no");
+    let outcome = Outcome::Done;
+    let passing = false;
+    vec![
+        Event::Started { index },
+        Event::Done { index, outcome },
+        failed(index),
+        Event::UndoStarted { index },
+        Event::UndoDone { index },
+        Event::UndoFailed { index, why: why() },
+        Event::Ended(Ending::Succeeded),
+        Event::Ended(Ending::Undone { why: why(), passing }),
+        Event::Ended(Ending::Paused { why: why() }),
+        Event::Ended(Ending::Stuck { why: why() }),
+    ]
+}
+
+/// The table of docs/architecture.md, row by row: what a restart finds, and what it does next.
+#[test]
+fn every_journal_that_a_restart_may_find_has_one_way_on() {
+    let why = || String::from("no");
+    let undone = || {
+        Event::Ended(Ending::Undone {
+            why: why(),
+            passing: false,
+        })
+    };
+    let mut rows = std::collections::BTreeSet::new();
+    for steps in 1..4 {
+        for (events, progress) in journals(steps, 4 * steps + 2) {
+            let (row, then) = match events.last() {
+                None => ("nothing", Event::Started { index: 0 }),
+                Some(Event::Done { index, .. }) if index + 1 == steps => {
+                    ("all done", Event::Ended(Ending::Succeeded))
+                }
+                Some(Event::Done { index, .. }) => ("done", Event::Started { index: index + 1 }),
+                Some(Event::Started { index }) => ("started", Event::Started { index: *index }),
+                Some(Event::Failed { index, .. }) => ("failed", Event::UndoStarted { index: *index }),
+                Some(Event::UndoStarted { index }) => ("undo started", Event::UndoStarted { index: *index }),
+                Some(Event::UndoDone { index: 0 }) => ("all undone", undone()),
+                Some(Event::UndoDone { index }) => ("undone", Event::UndoStarted { index: index - 1 }),
+                Some(Event::UndoFailed { .. }) => ("undo failed", Event::Ended(Ending::Stuck { why: why() })),
+                Some(Event::Ended(_)) => {
+                    rows.insert("ended");
+                    let more =
+                        (0..steps).any(|index| progress.next(&Event::Started { index }, steps).is_ok());
+                    assert!(!more, "what has ended goes on: {events:?}");
+                    continue;
+                }
+            };
+            rows.insert(row);
+            assert!(
+                progress.next(&then, steps).is_ok(),
+                "{then:?} may not follow {events:?}"
+            );
+            // Nothing is begun but what the row says.
+            for index in 0..steps {
+                let (start, undo) = (Event::Started { index }, Event::UndoStarted { index });
+                for other in [start, undo].into_iter().filter(|other| *other != then) {
+                    assert!(
+                        progress.next(&other, steps).is_err(),
+                        "{other:?} may follow {events:?}"
+                    );
+                }
+            }
+        }
+    }
+    assert_eq!(rows.len(), 10, "a row of the table was never met: {rows:?}");
+}

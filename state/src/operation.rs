@@ -1,0 +1,367 @@
+//! What the beginning and the end of an operation change in the record, and what its journal lets
+//! follow. Pure: who carries a step out, and who is told of it, is the agent's.
+
+use crate::hold::Hold;
+use crate::journal::{Ending, Event, Kind, OpenOperation, Outcome, Progress};
+use crate::record::{Change, Restored, StackRecord, Standing};
+use crate::release::{Author, Blame, Generation, GenerationNumber, Quarantine, Request, Verdict};
+use crate::stack_spec::OnUpdateFailure;
+use crate::step::{Step, Target};
+use crate::time::Moment;
+
+/// What is next in an open operation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Move {
+    /// Step `.0` is started, or started again.
+    Forward(usize),
+    /// Step `.0` is taken back, or once more.
+    Back(usize),
+    /// It is carried out as far as it goes, and is to be ended.
+    Halt(Halt),
+}
+
+/// Where carrying out came to an end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Halt {
+    /// Every step is done.
+    Done,
+    /// A step failed and everything is taken back.
+    TakenBack {
+        /// What failed.
+        why: String,
+        /// Whether trying again could help.
+        passing: bool,
+    },
+    /// A step failed and everything is left as it is, as `failure_action: pause` asks.
+    Paused {
+        /// What failed.
+        why: String,
+    },
+    /// Something could not be taken back.
+    Stuck {
+        /// What failed.
+        why: String,
+    },
+}
+
+impl OpenOperation {
+    /// What is next, from wherever the journal says it is.
+    pub fn next_move(&self) -> Move {
+        let steps = self.operation.plan.steps.len();
+        match &self.progress {
+            Progress::Ready { next } if *next == steps => Move::Halt(Halt::Done),
+            Progress::Ready { next: index } | Progress::InFlight { index } => Move::Forward(*index),
+            Progress::Undoing { failed, why, .. }
+                if self.operation.plan.on_failure_of(*failed) == OnUpdateFailure::Pause
+                    && !self.is_past_return() =>
+            {
+                Move::Halt(Halt::Paused { why: why.clone() })
+            }
+            Progress::Undoing {
+                why,
+                passing,
+                next: None,
+                ..
+            } => Move::Halt(Halt::TakenBack {
+                why: why.clone(),
+                passing: *passing,
+            }),
+            Progress::Undoing {
+                next: Some(index), ..
+            } => Move::Back(*index),
+            Progress::UndoFailed { why } => Move::Halt(Halt::Stuck { why: why.clone() }),
+            Progress::Ended(_) => Move::Halt(Halt::Done),
+        }
+    }
+
+    /// What is journaled of a step that failed: that it did, or, where the file asks to go on after what
+    /// was only waited for, that it is done.
+    pub fn failure_of(&self, index: usize, why: String, passing: bool) -> Event {
+        let plan = &self.operation.plan;
+        let only_looks = plan.steps.get(index).is_some_and(Step::only_looks);
+        if only_looks && plan.on_failure_of(index) == OnUpdateFailure::Continue {
+            let outcome = Outcome::Done;
+            return Event::Done { index, outcome };
+        }
+        Event::Failed { index, why, passing }
+    }
+}
+
+/// The verdict on a generation, as a change.
+pub fn judged(generation: &Generation, verdict: Verdict, now: &Moment, why: &str) -> Change {
+    Change::Judge {
+        generation: generation.number,
+        verdict,
+        at: now.clone(),
+        why: why.to_owned(),
+    }
+}
+
+/// A hold that only a person ends, as a change.
+pub fn held(why: &str, way_out: &str, now: &Moment) -> Change {
+    Change::Hold(Some(Hold {
+        since: now.clone(),
+        why: why.to_owned(),
+        way_out: way_out.to_owned(),
+        frozen: false,
+        until: std::collections::BTreeSet::new(),
+    }))
+}
+
+/// Begins a generation, under the number that it gets. An attempt that was taken back without a verdict
+/// is tried again under its own.
+pub fn begin_deploy(
+    record: &StackRecord,
+    generation: &Generation,
+    now: &Moment,
+) -> (GenerationNumber, Vec<Change>) {
+    let is_open = |g: &&Generation| g.verdict == Verdict::Trial && g.applied.is_none();
+    let last = record.generations.last().filter(is_open);
+    let same =
+        |last: &&Generation| last.request == generation.request && last.release_id == generation.release_id;
+    if let Some(again) = last.filter(same) {
+        return (again.number, Vec::new());
+    }
+    let why = "another release was asked for before it was up";
+    let before = last.map(|before| judged(before, Verdict::Superseded, now, why));
+    let begun = Change::Begin(Box::new(generation.clone()));
+    (generation.number, before.into_iter().chain([begun]).collect())
+}
+
+/// Leaves `current`: it is bad and in quarantine from here on.
+pub fn begin_rollback(
+    record: &StackRecord,
+    current: &Generation,
+    blame: Blame,
+    by: &Author,
+    why: &str,
+    now: &Moment,
+) -> Vec<Change> {
+    let mut changes = Vec::new();
+    if current.verdict != Verdict::Bad {
+        changes.push(judged(current, Verdict::Bad, now, why));
+        let entry = quarantine(current, blame, by, why, now);
+        changes.push(Change::Quarantine(Box::new(entry)));
+        if *by == Author::Agent {
+            changes.push(Change::RolledBack(request_of(record, current), now.clone()));
+        }
+    }
+    // What was asked for since then is no part of the failure: it may be the way forward.
+    if *by != Author::Agent || record.standing != Standing::Pending {
+        changes.push(Change::Stand(Standing::Quarantined(current.number)));
+    }
+    changes.push(Change::Approval(None));
+    changes.push(Change::Hold(None));
+    changes
+}
+
+/// The request that an operation on `current` serves.
+pub fn request_of(record: &StackRecord, current: &Generation) -> crate::name::Digest {
+    let request = record.request.as_ref().map(Request::id);
+    request.unwrap_or_else(|| current.request.clone())
+}
+
+/// The end of an operation and all that follows from it, one durable batch.
+pub fn ended(record: &StackRecord, open: &OpenOperation, halt: &Halt, now: &Moment) -> Vec<Change> {
+    let end = |ending| Change::Journal(Event::Ended(ending).at(now));
+    match halt {
+        Halt::Done => {
+            let mut changes = vec![end(Ending::Succeeded)];
+            changes.extend(after_success(record, open, now));
+            changes
+        }
+        Halt::TakenBack { why, passing } => {
+            let ending = Ending::Undone {
+                why: why.clone(),
+                passing: *passing,
+            };
+            let mut changes = vec![end(ending)];
+            if !passing {
+                changes.extend(after_undoing(record, open, why, now));
+            }
+            changes.extend(fetched(open));
+            changes
+        }
+        Halt::Paused { why } => {
+            let mut changes = vec![end(Ending::Paused { why: why.clone() })];
+            changes.extend(after_pausing(open, why, now));
+            changes
+        }
+        Halt::Stuck { why } => {
+            let mut changes = vec![end(Ending::Stuck { why: why.clone() })];
+            changes.extend(after_sticking(record, open, why, now));
+            changes
+        }
+    }
+}
+
+fn after_success(record: &StackRecord, open: &OpenOperation, now: &Moment) -> Vec<Change> {
+    let mut changes = forgotten(open);
+    match (open.operation.kind, open.operation.generation) {
+        (Kind::Fetch, _) => changes.extend(fetched(open)),
+        (Kind::Deploy, Some(number)) => {
+            let unproven = |g: &&Generation| g.verdict == Verdict::Trial && g.number != number;
+            if let Some(before) = record.current().filter(unproven) {
+                let why = "another release was asked for before it was proven";
+                changes.push(judged(before, Verdict::Superseded, now, why));
+            }
+            changes.push(Change::SetCurrent(number));
+            changes.push(Change::Applied(number, now.clone()));
+            changes.push(Change::Stand(Standing::Applied(number)));
+            changes.push(Change::Restored(None));
+            changes.push(Change::Approval(None));
+            // It was about what ran before.
+            changes.extend(record.hold.as_ref().map(|_| Change::Hold(None)));
+        }
+        (Kind::Rollback, Some(to)) => {
+            if let Some(from) = record.current {
+                changes.push(Change::SetCurrent(to));
+                changes.push(Change::Restored(Some(Restored {
+                    from,
+                    to,
+                    at: now.clone(),
+                    request: open.operation.request.clone(),
+                })));
+            }
+        }
+        _ => {}
+    }
+    changes
+}
+
+/// It failed for good, and what ran before runs.
+fn after_undoing(record: &StackRecord, open: &OpenOperation, why: &str, now: &Moment) -> Vec<Change> {
+    match open.operation.kind {
+        Kind::Deploy => failed_deploy(record, open, why, now),
+        Kind::Rollback => vec![held(
+            &format!("the rollback failed: {why}"),
+            "look at it; `steadfast rollback` tries again",
+            now,
+        )],
+        _ => Vec::new(),
+    }
+}
+
+fn after_pausing(open: &OpenOperation, why: &str, now: &Moment) -> Vec<Change> {
+    let operation = &open.operation;
+    let mut changes = Vec::new();
+    if let (Kind::Deploy, Some(number)) = (operation.kind, operation.generation) {
+        changes.push(Change::SetCurrent(number));
+        changes.push(Change::Applied(number, now.clone()));
+        changes.push(Change::Stand(Standing::Applied(number)));
+    }
+    let changed_data = matches!(&open.progress, Progress::Undoing { failed, .. }
+        if operation.plan.may_have_changed_data(*failed));
+    let (because, look_at) = if changed_data {
+        (
+            "nothing is taken back, because a new container may have written to the data",
+            "look at the data",
+        )
+    } else {
+        ("as failure_action: pause asks", "look at it")
+    };
+    changes.push(Change::Hold(Some(Hold {
+        since: now.clone(),
+        why: format!("{} stopped half-way, {because}: {why}", operation.kind),
+        way_out: format!("{look_at}; then `steadfast retry`, `steadfast rollback`, or pin another release"),
+        frozen: true,
+        until: std::collections::BTreeSet::new(),
+    })));
+    changes
+}
+
+fn after_sticking(record: &StackRecord, open: &OpenOperation, why: &str, now: &Moment) -> Vec<Change> {
+    let kind = open.operation.kind;
+    let mut changes = Vec::new();
+    if let (Kind::Deploy, Some(left)) = (kind, open.operation.generation) {
+        if open.failed_in_passing() {
+            // What merely gave way, or failed for want of something outside, says nothing about the release. It is
+            // not tried again before a person has looked, all the same.
+            changes.push(Change::Stand(Standing::Quarantined(left)));
+        } else {
+            changes.extend(failed_deploy(record, open, why, now));
+        }
+    }
+    if kind != Kind::Heal {
+        changes.push(held(
+            &format!("{kind} failed and could not be taken back: {why}"),
+            "look at it with `docker ps -a`; then `steadfast retry` or `steadfast rollback`",
+            now,
+        ));
+    }
+    changes
+}
+
+/// A deploy that failed for good: its release is bad and in quarantine; what ran before runs.
+fn failed_deploy(record: &StackRecord, open: &OpenOperation, why: &str, now: &Moment) -> Vec<Change> {
+    let Some(left) = open.operation.generation else {
+        return Vec::new();
+    };
+    let mut changes = not_again(record, left, &Author::Agent, why, now);
+    if !changes.is_empty() && record.current.is_none() {
+        changes.push(held(
+            &format!("the first deploy failed, and there is nothing to go back to: {why}"),
+            "mend the cause, then `steadfast retry`; or pin another release",
+            now,
+        ));
+    }
+    changes
+}
+
+/// A generation that never ran whole is bad, and its release in quarantine.
+pub fn not_again(
+    record: &StackRecord,
+    left: GenerationNumber,
+    by: &Author,
+    why: &str,
+    now: &Moment,
+) -> Vec<Change> {
+    let Some(generation) = record.generation(left) else {
+        return Vec::new();
+    };
+    let blame = Blame::between(&generation.release, record.current().map(|g| &g.release));
+    let entry = quarantine(generation, blame, by, why, now);
+    vec![
+        judged(generation, Verdict::Bad, now, why),
+        Change::Quarantine(Box::new(entry)),
+        Change::Stand(Standing::Quarantined(generation.number)),
+    ]
+}
+
+fn quarantine(bad: &Generation, blame: Blame, by: &Author, why: &str, now: &Moment) -> Quarantine {
+    Quarantine {
+        generation: bad.number,
+        release: bad.release_id.clone(),
+        tag: bad.release.tag.clone(),
+        blame,
+        by: by.clone(),
+        at: now.clone(),
+        why: why.to_owned(),
+    }
+}
+
+/// The images that were pulled, as resolutions.
+fn fetched(open: &OpenOperation) -> Vec<Change> {
+    let steps = open.operation.plan.steps.iter().enumerate();
+    steps
+        .filter_map(|(index, step)| match (step, open.outcome(index)) {
+            (Step::Pull { reference, .. }, Some(Outcome::Pulled(image))) => {
+                Some(Change::Resolve(reference.clone(), image.clone()))
+            }
+            _ => None,
+        })
+        .collect()
+}
+
+/// The containers that were removed are no longer remembered as adopted.
+fn forgotten(open: &OpenOperation) -> Vec<Change> {
+    let steps = open.operation.plan.steps.iter();
+    steps
+        .filter_map(|step| match step {
+            Step::Remove {
+                target: Target::Existing(id),
+            } => Some(Change::Forget(id.clone())),
+            _ => None,
+        })
+        .collect()
+}

@@ -1,0 +1,73 @@
+//! A plan: the ordered steps that remove the drift, and what to do when one fails. It leaves no
+//! choice to the executor. How a plan is made lives in `planner`.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::name::ServiceName;
+use crate::stack_spec::OnUpdateFailure;
+use crate::step::Step;
+
+/// The steps of one operation, in order.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Plan {
+    /// The steps.
+    pub steps: Vec<Step>,
+    /// `failure_action` of the services that say one; absent means `rollback`.
+    pub on_failure: BTreeMap<ServiceName, OnUpdateFailure>,
+    /// The first step that lets a new container at data in another way than before. From there on a
+    /// failure leaves everything as it is, for a person: going back is theirs to decide.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_from: Option<usize>,
+}
+
+impl Plan {
+    /// A plan of these steps, taken back when one fails.
+    pub fn of(steps: Vec<Step>) -> Self {
+        Self {
+            steps,
+            on_failure: BTreeMap::new(),
+            data_from: None,
+        }
+    }
+
+    /// Whether a failure of step `index` comes after a new container may have written to data.
+    pub fn may_have_changed_data(&self, index: usize) -> bool {
+        self.data_from.is_some_and(|from| index >= from)
+    }
+
+    /// What a failure of step `index` leads to. Where it is about several services, the most careful
+    /// of their wishes: going back before stopping, stopping before going on.
+    pub fn on_failure_of(&self, index: usize) -> OnUpdateFailure {
+        if self.may_have_changed_data(index) {
+            return OnUpdateFailure::Pause;
+        }
+        let wish = |service| self.on_failure.get(service).copied();
+        let wishes: Vec<Option<OnUpdateFailure>> = match self.steps.get(index) {
+            Some(Step::Watch { targets, .. }) => targets.iter().map(|(_, service)| wish(service)).collect(),
+            Some(step) => vec![step.service().and_then(wish)],
+            None => Vec::new(),
+        };
+        let all = |among: &[OnUpdateFailure]| {
+            !wishes.is_empty() && wishes.iter().all(|w| w.is_some_and(|w| among.contains(&w)))
+        };
+        if all(&[OnUpdateFailure::Continue]) {
+            OnUpdateFailure::Continue
+        } else if all(&[OnUpdateFailure::Continue, OnUpdateFailure::Pause]) {
+            OnUpdateFailure::Pause
+        } else {
+            OnUpdateFailure::Rollback
+        }
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, step) in self.steps.iter().enumerate() {
+            writeln!(f, "{:>3}. {step}", i + 1)?;
+        }
+        Ok(())
+    }
+}

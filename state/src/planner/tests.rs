@@ -1,0 +1,542 @@
+//! Plans as people read them, row by row; what holds of all of them is in `laws`.
+
+#![allow(clippy::unwrap_used, clippy::needless_pass_by_value)]
+
+mod case;
+mod laws;
+mod world;
+
+use std::collections::BTreeMap;
+
+use expect_test::{Expect, expect};
+
+use crate::fixture::{container, depend, image, service};
+use crate::journal::Kind;
+use crate::observed::{Carried, ContainerState};
+use crate::stack_spec::{
+    Attachment as Wish, Condition, Deploy, Healthcheck, NamespaceMode, Nanos, NetworkSpec, Networking,
+    OnUpdateFailure, RestartPolicy, ServiceSpec, UpdateConfig, VolumeSpec,
+};
+use crate::step::{Step, Target};
+use case::{Case, listen, on_data, start_first};
+
+#[track_caller]
+fn check(case: Case, expect: Expect) {
+    match case.plan() {
+        Ok(plan) => {
+            let text = plan.to_string();
+            let steps: Vec<&str> = text.lines().map(str::trim_start).collect();
+            expect.assert_eq(&steps.join("\n"));
+        }
+        Err(error) => expect.assert_eq(&error.to_string()),
+    }
+}
+
+#[test]
+fn a_first_deploy_starts_in_order_and_gives_restart_policies_last() {
+    check(
+        Case::new(&[("db", &[]), ("api", &["db"])])
+            .spec("db", |db| {
+                on_data(db);
+                db.restart = Some(RestartPolicy::Always);
+            })
+            .spec("api", |api| depend(api, "db", Condition::Healthy))
+            .missing("api")
+            .missing("db"),
+        expect![[r#"
+            1. keep image 000000000001
+            2. keep image 000000000002
+            3. create api-1 from 000000000002
+            4. create db-1 from 000000000002
+            5. start db (new db-1)
+            6. wait until db is healthy, at most 240 s
+            7. start api (new api-1)
+            8. wait until api runs, at most 20 s
+            9. watch 2 new containers for 5s
+            10. give new db-1 its restart policy (Always)
+            11. let go of images that nobody needs (2 kept)"#]],
+    );
+}
+
+#[test]
+fn a_replacement_is_created_before_the_old_one_stops() {
+    check(
+        Case::new(&[("api", &[])]).differs(0xa, "api"),
+        expect![[r#"
+            1. keep image 000000000001
+            2. keep image 000000000002
+            3. create api-1 from 000000000002
+            4. hold back the restart policy of 00000000000a
+            5. stop api (00000000000a), by force after 10 s
+            6. start api (new api-1)
+            7. wait until api runs, at most 20 s
+            8. rename shop-api-1 to shop-api-1.old-9
+            9. rename shop-api-1.new-9 to shop-api-1
+            10. take 00000000000a out of its networks
+            11. watch 1 new containers for 5s
+            12. remove 00000000000a
+            13. let go of images that nobody needs (2 kept)"#]],
+    );
+}
+
+#[test]
+fn a_rollback_is_planned_as_a_deploy_is() {
+    let plan_of = |kind| {
+        let case = Case::new(&[("api", &[])]).differs(0xa, "api").kind(kind);
+        case.plan().unwrap()
+    };
+    assert_eq!(plan_of(Kind::Deploy), plan_of(Kind::Rollback));
+}
+
+#[test]
+fn an_image_that_is_held_already_is_no_step() {
+    let keeps = |held: &[u64]| {
+        let mut case = Case::new(&[("api", &[])]).differs(0xa, "api");
+        case.kept = held.iter().map(|n| image(*n)).collect();
+        let steps = case.plan().unwrap().steps;
+        steps
+            .iter()
+            .filter(|s| matches!(s, Step::KeepImage { .. }))
+            .count()
+    };
+    assert_eq!((keeps(&[]), keeps(&[1]), keeps(&[1, 2, 3])), (2, 1, 0));
+}
+
+#[test]
+fn start_first_waits_for_health_before_the_old_one_goes() {
+    let case = || {
+        Case::new(&[("api", &[])])
+            .spec("api", start_first)
+            .spec("api", |api| api.healthcheck = Some(Healthcheck::default()))
+            .differs(0xa, "api")
+    };
+    check(
+        case(),
+        expect![[r#"
+            1. keep image 000000000001
+            2. keep image 000000000002
+            3. create api-1 from 000000000002
+            4. start api (new api-1)
+            5. wait until api is healthy, at most 240 s
+            6. hold back the restart policy of 00000000000a
+            7. rename shop-api-1 to shop-api-1.old-9
+            8. rename shop-api-1.new-9 to shop-api-1
+            9. stop api (00000000000a), by force after 10 s
+            10. wait until api runs, at most 20 s
+            11. take 00000000000a out of its networks
+            12. watch 1 new containers for 5s
+            13. remove 00000000000a
+            14. let go of images that nobody needs (2 kept)"#]],
+    );
+}
+
+/// Two on one port, one address, one volume, or one name cannot be.
+#[test]
+fn start_first_is_refused_where_two_cannot_be() {
+    let starts_first = |change: fn(&mut ServiceSpec)| {
+        let plan = Case::new(&[("api", &[])])
+            .spec("api", start_first)
+            .spec("api", change)
+            .differs(0xa, "api")
+            .plan()
+            .unwrap();
+        let at = |wanted: fn(&Step) -> bool| plan.steps.iter().position(wanted);
+        at(|s| matches!(s, Step::Start { .. })) < at(|s| matches!(s, Step::Stop { .. }))
+    };
+    assert!(starts_first(|_| {}));
+    assert!(!starts_first(listen));
+    assert!(!starts_first(on_data));
+    assert!(!starts_first(|api| {
+        let fixed = Wish {
+            ipv4_address: Some(String::from("10.0.0.7")),
+            ..Wish::default()
+        };
+        api.networking = Networking::Networks(BTreeMap::from([(String::from("default"), fixed)]));
+    }));
+    assert!(!starts_first(|api| {
+        api.networking = Networking::Mode(NamespaceMode::Host);
+    }));
+    assert!(!starts_first(|api| api.deploy = Some(Deploy::default())));
+}
+
+#[test]
+fn dependents_stop_first_and_start_last() {
+    check(
+        Case::new(&[("db", &[]), ("api", &["db"])])
+            .differs(0xa, "api")
+            .differs(0xd, "db"),
+        expect![[r#"
+            1. keep image 000000000001
+            2. keep image 000000000002
+            3. create api-1 from 000000000002
+            4. create db-1 from 000000000002
+            5. hold back the restart policy of 00000000000a
+            6. stop api (00000000000a), by force after 10 s
+            7. hold back the restart policy of 00000000000d
+            8. stop db (00000000000d), by force after 10 s
+            9. start db (new db-1)
+            10. wait until db runs, at most 20 s
+            11. start api (new api-1)
+            12. wait until api runs, at most 20 s
+            13. rename shop-api-1 to shop-api-1.old-9
+            14. rename shop-api-1.new-9 to shop-api-1
+            15. take 00000000000a out of its networks
+            16. rename shop-db-1 to shop-db-1.old-9
+            17. rename shop-db-1.new-9 to shop-db-1
+            18. take 00000000000d out of its networks
+            19. watch 2 new containers for 5s
+            20. remove 00000000000a
+            21. remove 00000000000d
+            22. let go of images that nobody needs (2 kept)"#]],
+    );
+}
+
+#[test]
+fn who_lives_in_another_is_made_once_that_one_runs() {
+    check(
+        Case::new(&[("vpn", &[]), ("api", &["vpn"])])
+            .spec("api", |api| {
+                api.networking = Networking::Mode(NamespaceMode::Service(service("vpn")));
+            })
+            .differs(0xa, "api")
+            .differs(0xb, "vpn"),
+        expect![[r#"
+            1. keep image 000000000001
+            2. keep image 000000000002
+            3. create vpn-1 from 000000000002
+            4. hold back the restart policy of 00000000000a
+            5. rename shop-api-1 to shop-api-1.old-9
+            6. stop api (00000000000a), by force after 10 s
+            7. hold back the restart policy of 00000000000b
+            8. stop vpn (00000000000b), by force after 10 s
+            9. start vpn (new vpn-1)
+            10. wait until vpn runs, at most 20 s
+            11. create api-1 from 000000000002
+            12. start api (new api-1)
+            13. wait until api runs, at most 20 s
+            14. take 00000000000a out of its networks
+            15. rename shop-vpn-1 to shop-vpn-1.old-9
+            16. rename shop-vpn-1.new-9 to shop-vpn-1
+            17. take 00000000000b out of its networks
+            18. watch 2 new containers for 5s
+            19. remove 00000000000a
+            20. remove 00000000000b
+            21. let go of images that nobody needs (2 kept)"#]],
+    );
+}
+
+/// Whoever was taken out of the file lives where it lived, and could not start while that is down.
+#[test]
+fn who_lived_in_another_stops_before_that_one_does() {
+    let case = || {
+        Case::new(&[("vpn", &[])])
+            .differs(0xb, "vpn")
+            .surplus(0xc, "shop-sidecar-1", "sidecar")
+            .inspected(0xc, "shop-sidecar-1", "sidecar", |sidecar| {
+                sidecar.networks.clear();
+                sidecar.homes.insert(container(0xb).to_string());
+            })
+    };
+    check(
+        case(),
+        expect![[r#"
+            1. keep image 000000000001
+            2. keep image 000000000002
+            3. create vpn-1 from 000000000002
+            4. hold back the restart policy of 00000000000c
+            5. stop sidecar (00000000000c), by force after 10 s
+            6. hold back the restart policy of 00000000000b
+            7. stop vpn (00000000000b), by force after 10 s
+            8. start vpn (new vpn-1)
+            9. wait until vpn runs, at most 20 s
+            10. rename shop-vpn-1 to shop-vpn-1.old-9
+            11. rename shop-vpn-1.new-9 to shop-vpn-1
+            12. take 00000000000b out of its networks
+            13. watch 1 new containers for 5s
+            14. remove 00000000000b
+            15. remove 00000000000c
+            16. let go of images that nobody needs (2 kept)"#]],
+    );
+    let starts_again = |case: Case| {
+        let plan = case.plan().unwrap();
+        let mut stops = plan
+            .steps
+            .iter()
+            .filter(|s| s.target() == Some(&Target::Existing(container(0xc))));
+        let stop = stops.find(|s| matches!(s, Step::Stop { .. })).unwrap();
+        stop.undo().is_some()
+    };
+    assert!(starts_again(case()));
+    let homeless = case().inspected(0xb, "shop-vpn-1", "vpn", |vpn| {
+        vpn.summary.state = ContainerState::Exited(Some(1));
+    });
+    assert!(!starts_again(homeless));
+}
+
+#[test]
+fn a_name_that_another_one_has_is_taken_when_that_one_has_made_room() {
+    check(
+        Case::new(&[("pg", &[])])
+            .spec("pg", |pg| {
+                on_data(pg);
+                pg.container_name = Some(String::from("database"));
+            })
+            .missing("pg")
+            .surplus(0xd, "database", "postgres"),
+        expect![[r#"
+            1. keep image 000000000001
+            2. keep image 000000000002
+            3. create pg-1 from 000000000002
+            4. hold back the restart policy of 00000000000d
+            5. rename database to database.old-9
+            6. stop postgres (00000000000d), by force after 10 s
+            7. rename database.new-9 to database
+            8. start pg (new pg-1)
+            9. wait until pg runs, at most 20 s
+            10. watch 1 new containers for 5s
+            11. remove 00000000000d
+            12. let go of images that nobody needs (2 kept)"#]],
+    );
+}
+
+#[test]
+fn anonymous_volumes_go_on() {
+    let case = Case::new(&[("api", &[])]).differs(0xa, "api");
+    let carried = Carried {
+        target: String::from("/var/lib"),
+        volume: "f".repeat(64),
+    };
+    let case = case.inspected(0xa, "shop-api-1", "api", |old| old.anonymous.push(carried));
+    let steps = case.plan().unwrap().steps;
+    expect!["create api-1 from 000000000002, taking over the volume at /var/lib"].assert_eq(
+        &steps
+            .iter()
+            .find(|s| matches!(s, Step::Create { .. }))
+            .unwrap()
+            .to_string(),
+    );
+}
+
+#[test]
+fn a_heal_starts_what_is_down_and_touches_nothing_else() {
+    check(
+        Case::new(&[("db", &[]), ("api", &["db"])])
+            .spec("db", |db| db.healthcheck = Some(Healthcheck::default()))
+            .spec("api", |api| depend(api, "db", Condition::Healthy))
+            .down(0xa, "api")
+            .kind(Kind::Heal),
+        expect![[r#"
+            1. wait until db is healthy, at most 240 s
+            2. start api (00000000000a)
+            3. wait until api runs, at most 20 s"#]],
+    );
+}
+
+/// What runs already needs nothing of it any more, and must not be the reason for a long wait.
+#[test]
+fn only_what_this_plan_starts_is_waited_for() {
+    let case = |conditions: &[(&str, Condition)]| {
+        let mut case = Case::new(&[("db", &[]), ("api", &[]), ("web", &[])])
+            .spec("db", |db| db.healthcheck = Some(Healthcheck::default()));
+        for (name, condition) in conditions {
+            case = case.spec(name, |spec| depend(spec, "db", *condition));
+        }
+        case.down(0xd, "db").kind(Kind::Heal)
+    };
+    let needs = [
+        ("api", Condition::Healthy),
+        ("web", Condition::CompletedSuccessfully),
+    ];
+    check(
+        case(&needs),
+        expect![[r#"
+            1. start db (00000000000d)
+            2. wait until db runs, at most 20 s"#]],
+    );
+    check(
+        case(&needs).down(0xa, "api"),
+        expect![[r#"
+            1. start db (00000000000d)
+            2. wait until db is healthy, at most 240 s
+            3. start api (00000000000a)
+            4. wait until api runs, at most 20 s"#]],
+    );
+    check(
+        case(&needs).down(0xa, "api").down(0xb, "web"),
+        expect![[r#"
+            1. start db (00000000000d)
+            2. wait until db has completed, at most 900 s
+            3. start api (00000000000a)
+            4. wait until api runs, at most 20 s
+            5. start web (00000000000b)
+            6. wait until web runs, at most 20 s"#]],
+    );
+    check(
+        case(&needs).surplus(0xa, "shop-api-2", "api"),
+        expect![[r#"
+            1. hold back the restart policy of 00000000000a
+            2. stop api (00000000000a), by force after 10 s
+            3. start db (00000000000d)
+            4. wait until db runs, at most 20 s
+            5. remove 00000000000a"#]],
+    );
+}
+
+#[test]
+fn a_one_shot_is_waited_for_and_not_watched() {
+    check(
+        Case::new(&[("migrate", &[]), ("api", &[])])
+            .spec("api", |api| {
+                depend(api, "migrate", Condition::CompletedSuccessfully);
+            })
+            .missing("migrate")
+            .missing("api"),
+        expect![[r#"
+            1. keep image 000000000001
+            2. keep image 000000000002
+            3. create migrate-1 from 000000000002
+            4. create api-1 from 000000000002
+            5. start migrate (new migrate-1)
+            6. wait until migrate has completed, at most 900 s
+            7. start api (new api-1)
+            8. wait until api runs, at most 20 s
+            9. watch 1 new containers for 5s
+            10. let go of images that nobody needs (2 kept)"#]],
+    );
+}
+
+#[test]
+fn what_is_outside_of_the_stack_must_be_there() {
+    let network = |external| NetworkSpec {
+        name: String::from("edge"),
+        external,
+        ..NetworkSpec::default()
+    };
+    let volume = |external| VolumeSpec {
+        name: String::from("archive"),
+        external,
+        ..VolumeSpec::default()
+    };
+    let case = || Case::new(&[("api", &[])]).missing("api");
+    let on_edge = |external| {
+        let mut case = case();
+        case.wanted
+            .spec
+            .networks
+            .insert(String::from("edge"), network(external));
+        case
+    };
+    let on_archive = |external| {
+        let mut case = case();
+        case.wanted
+            .spec
+            .volumes
+            .insert(String::from("archive"), volume(external));
+        case
+    };
+    check(on_edge(true), expect!["the external network edge does not exist"]);
+    check(
+        on_archive(true),
+        expect!["the external volume archive does not exist"],
+    );
+    assert!(on_edge(false).plan().is_ok());
+    assert!(on_archive(false).plan().is_ok());
+}
+
+#[test]
+fn what_was_not_inspected_or_resolved_is_not_guessed() {
+    let mut unseen = Case::new(&[("api", &[])]).differs(0xa, "api");
+    unseen.details.clear();
+    check(
+        unseen,
+        expect!["container 00000000000a of api could not be inspected"],
+    );
+    let mut imageless = Case::new(&[("api", &[])]).missing("api");
+    imageless.wanted.images.clear();
+    check(imageless, expect!["the image of api is not known"]);
+    check(
+        Case::new(&[("a", &["b"]), ("b", &["a"])]).missing("a"),
+        expect!["these services depend on each other: a → b → a"],
+    );
+}
+
+/// What each step's failure leads to, shortened to where it changes.
+fn failures(case: &Case) -> String {
+    let plan = case.plan().unwrap();
+    let mut lines: Vec<String> = Vec::new();
+    let mut last = None;
+    for (index, step) in plan.steps.iter().enumerate() {
+        let leads_to = plan.on_failure_of(index);
+        if last.replace(leads_to) != Some(leads_to) {
+            lines.push(format!("{leads_to:?} from: {step}"));
+        }
+    }
+    lines.join("\n")
+}
+
+/// The old container may come back until the new one may have written to its data, and not after.
+#[test]
+fn nothing_is_taken_back_once_a_new_container_may_have_written_to_the_data() {
+    let case = || {
+        Case::new(&[("db", &[]), ("api", &["db"]), ("web", &[])])
+            .spec("db", on_data)
+            .differs(0xa, "api")
+            .differs(0xd, "db")
+            .differs(0xe, "web")
+    };
+    expect!["Rollback from: keep image 000000000001"].assert_eq(&failures(&case()));
+    let held = expect![[r#"
+        Rollback from: keep image 000000000001
+        Pause from: start db (new db-1)"#]];
+    held.assert_eq(&failures(&case().data("db")));
+    // An order to go back changes data as a deploy does.
+    held.assert_eq(&failures(&case().data("db").kind(Kind::Rollback)));
+    // What the file wishes counts no more from there on: a failed wait is a failure.
+    let wishes = |spec: &mut ServiceSpec| {
+        spec.deploy = Some(Deploy {
+            update_config: Some(UpdateConfig {
+                failure_action: Some(OnUpdateFailure::Continue),
+                ..UpdateConfig::default()
+            }),
+            ..Deploy::default()
+        });
+    };
+    let careful = case().spec("db", wishes).spec("api", wishes).data("db");
+    assert!(failures(&careful).ends_with("Pause from: start db (new db-1)"));
+}
+
+#[test]
+fn the_watch_fails_as_the_most_careful_of_its_services_asks() {
+    use OnUpdateFailure::{Continue, Pause, Rollback};
+    let wish = |name: &'static str, action| {
+        move |case: Case| {
+            case.spec(name, |spec| {
+                spec.deploy = Some(Deploy {
+                    update_config: Some(UpdateConfig {
+                        failure_action: action,
+                        monitor: Some(Nanos::from_secs(30)),
+                        ..UpdateConfig::default()
+                    }),
+                    ..Deploy::default()
+                });
+            })
+        }
+    };
+    let row = |api, web| {
+        let case = Case::new(&[("api", &[]), ("web", &[])])
+            .missing("api")
+            .missing("web");
+        let plan = wish("web", web)(wish("api", api)(case)).plan().unwrap();
+        let watch = plan
+            .steps
+            .iter()
+            .position(|s| matches!(s, Step::Watch { .. }))
+            .unwrap();
+        plan.on_failure_of(watch)
+    };
+    assert_eq!(row(None, None), Rollback);
+    assert_eq!(row(Some(Pause), None), Rollback);
+    assert_eq!(row(Some(Pause), Some(Continue)), Pause);
+    assert_eq!(row(Some(Continue), Some(Continue)), Continue);
+    assert_eq!(row(Some(Continue), Some(Rollback)), Rollback);
+}

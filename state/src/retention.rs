@@ -1,0 +1,79 @@
+//! What may be forgotten: the one place that says what is still needed. What is needed is never
+//! forgotten, [`StackRecord::apply`] refuses it; what is not needed is kept for a while, for people.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::name::Digest;
+use crate::record::{Ask, StackRecord, Standing};
+use crate::release::GenerationNumber;
+use crate::time::Moment;
+
+/// So many good generations can be gone back to; what only older ones need is let go.
+pub const KEPT_GOOD: usize = 5;
+/// So many generations are kept for people, whatever became of them.
+pub const KEPT_GENERATIONS: usize = 100;
+/// How long a rollback of the agent's own is remembered at least; longer, where the budget counts longer.
+pub const KEPT_ROLLBACKS: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// What is forgotten at once, in one durable batch.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Surplus {
+    /// These generations.
+    pub generations: BTreeSet<GenerationNumber>,
+    /// So many of the oldest rollbacks.
+    pub rollbacks: usize,
+}
+
+/// The generations that something still refers to.
+pub fn needed(record: &StackRecord) -> BTreeSet<GenerationNumber> {
+    let mut needed: BTreeSet<GenerationNumber> = record.current.into_iter().collect();
+    needed.extend(record.good().take(KEPT_GOOD).map(|g| g.number));
+    needed.extend(record.quarantine.iter().map(|q| q.generation));
+    // The next one counts on from the last.
+    needed.extend(record.generations.last().map(|g| g.number));
+    let open = record.operation.as_ref();
+    needed.extend(open.and_then(|open| open.operation.generation));
+    if let Standing::Applied(number) | Standing::Quarantined(number) = record.standing {
+        needed.insert(number);
+    }
+    if let Some(restored) = &record.restored {
+        needed.extend([restored.from, restored.to]);
+    }
+    if let Some(approval) = &record.approval
+        && let Ask::Rollback { from, to } = approval.ask
+    {
+        needed.extend([from, to]);
+    }
+    needed
+}
+
+/// What may be forgotten now; `None`: nothing. `budget_per`: the span that the budget counts over.
+pub fn surplus(record: &StackRecord, budget_per: Duration, now: &Moment) -> Option<Surplus> {
+    let needed = needed(record);
+    let old = record.generations.len().saturating_sub(KEPT_GENERATIONS);
+    let generations = record.generations[..old].iter().map(|g| g.number);
+    let kept_for = budget_per.max(KEPT_ROLLBACKS);
+    let past = |at: &Moment| now.since_or_wall(at) >= kept_for;
+    let surplus = Surplus {
+        generations: generations.filter(|n| !needed.contains(n)).collect(),
+        rollbacks: record.rollbacks.iter().take_while(|(_, at)| past(at)).count(),
+    };
+    (surplus != Surplus::default()).then_some(surplus)
+}
+
+/// The objects that a record refers to: what it asks for, and every generation that is kept.
+pub fn objects(record: &StackRecord) -> BTreeSet<&Digest> {
+    let request = record.request.iter();
+    let asked = request.flat_map(|r| [Some(&r.spec), Some(&r.config), r.env.as_ref()]);
+    let kept = record.generations.iter().flat_map(|g| {
+        let release = &g.release;
+        [Some(&g.spec), Some(&release.config), release.env.as_ref()]
+    });
+    asked.chain(kept).flatten().collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,376 @@
+//! One effect on the outside world, whole: a step leaves no choice to whoever carries it out, and
+//! says itself how it is taken back. Every step may be done twice.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::name::{ContainerId, ImageId, ServiceName};
+use crate::observed::{Attachment, Carried};
+use crate::stack_spec::RestartPolicy;
+
+/// `stop_grace_period`, where nothing says (Compose Specification).
+pub(crate) const GRACE: Duration = Duration::from_secs(10);
+
+/// A container of the plan: one that exists, or the one that an earlier step of the same operation creates.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Target {
+    /// It existed when the plan was made.
+    Existing(ContainerId),
+    /// What the operation's `Create` of this service and number made.
+    New(ServiceName, u32),
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Existing(id) => f.write_str(id.short()),
+            Self::New(service, number) => write!(f, "new {service}-{number}"),
+        }
+    }
+}
+
+/// What is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Condition {
+    /// It runs.
+    Running,
+    /// Its HEALTHCHECK passes.
+    Healthy,
+    /// It has exited with 0.
+    Completed,
+}
+
+/// One effect.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Step {
+    /// Brings an image to this host.
+    Pull {
+        /// The reference as written.
+        reference: String,
+        /// `platform` of the service.
+        platform: Option<String>,
+    },
+    /// Makes sure that nobody's prune takes this image away.
+    KeepImage {
+        /// The image.
+        image: ImageId,
+    },
+    /// Lets go of the images that no generation needs any more.
+    ReleaseImages {
+        /// The images that are still needed.
+        keep: BTreeSet<ImageId>,
+    },
+    /// Creates a network of the Compose file.
+    CreateNetwork {
+        /// Its key in the file.
+        key: String,
+        /// Its name on the engine.
+        name: String,
+    },
+    /// Creates a volume of the Compose file. Volumes are never removed.
+    CreateVolume {
+        /// Its key in the file.
+        key: String,
+        /// Its name on the engine.
+        name: String,
+    },
+    /// Creates a container, without starting it, with restart policy `no`.
+    Create {
+        /// The service.
+        service: ServiceName,
+        /// The replica.
+        number: u32,
+        /// The name, temporary where an old container still has the right one.
+        name: String,
+        /// The image.
+        image: ImageId,
+        /// The spec hash that it is labelled with.
+        hash: String,
+        /// Anonymous volumes that it takes over.
+        carried: Vec<Carried>,
+    },
+    /// Sets the restart policy to `no`, so that no restarted engine brings old and new up together.
+    Quiesce {
+        /// The container.
+        target: Target,
+        /// The policy that it had.
+        was: RestartPolicy,
+    },
+    /// Stops it with its own signal, by force after `grace`.
+    Stop {
+        /// The container.
+        target: Target,
+        /// Its service.
+        service: ServiceName,
+        /// How long it may take.
+        grace: Duration,
+        /// Whether it ran before, and so runs again when this is taken back.
+        ran: bool,
+    },
+    /// Takes a stopped container out of its networks.
+    Detach {
+        /// The container.
+        target: Target,
+        /// What it was attached to.
+        from: Vec<Attachment>,
+    },
+    /// Puts it back into networks.
+    Attach {
+        /// The container.
+        target: Target,
+        /// What it is attached to.
+        to: Vec<Attachment>,
+    },
+    /// Gives it another name.
+    Rename {
+        /// The container.
+        target: Target,
+        /// The name that it has.
+        from: String,
+        /// The name that it gets.
+        to: String,
+    },
+    /// Starts it.
+    Start {
+        /// The container.
+        target: Target,
+        /// Its service.
+        service: ServiceName,
+        /// How long its stop may take, when this is taken back.
+        #[serde(default = "grace")]
+        grace: Duration,
+    },
+    /// Waits until a condition holds.
+    Await {
+        /// The container.
+        target: Target,
+        /// Its service.
+        service: ServiceName,
+        /// The condition.
+        until: Condition,
+        /// How long at most.
+        within: Duration,
+        /// Whether the plan leaves it as it is: that it does not get there says nothing about what the
+        /// plan brings up.
+        #[serde(default)]
+        untouched: bool,
+    },
+    /// Watches new containers for a while: none may die or turn unhealthy.
+    Watch {
+        /// The containers and their services.
+        targets: Vec<(Target, ServiceName)>,
+        /// For how long.
+        span: Duration,
+    },
+    /// Gives a container the restart policy that its service asks for.
+    GiveRestart {
+        /// The container.
+        target: Target,
+        /// The policy.
+        policy: RestartPolicy,
+    },
+    /// Removes a container that is no longer needed, never its volumes. Cannot be taken back.
+    Remove {
+        /// The container.
+        target: Target,
+    },
+}
+
+impl Step {
+    /// The service that a failure of this step is about.
+    pub fn service(&self) -> Option<&ServiceName> {
+        match self {
+            Self::Create { service, .. }
+            | Self::Stop { service, .. }
+            | Self::Start { service, .. }
+            | Self::Await { service, .. } => Some(service),
+            Self::Quiesce { target, .. }
+            | Self::Detach { target, .. }
+            | Self::Attach { target, .. }
+            | Self::Rename { target, .. }
+            | Self::GiveRestart { target, .. }
+            | Self::Remove { target } => match target {
+                Target::New(service, _) => Some(service),
+                Target::Existing(_) => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// The container that this step changes, where it is about one.
+    pub fn target(&self) -> Option<&Target> {
+        match self {
+            Self::Quiesce { target, .. }
+            | Self::Stop { target, .. }
+            | Self::Detach { target, .. }
+            | Self::Attach { target, .. }
+            | Self::Rename { target, .. }
+            | Self::Start { target, .. }
+            | Self::Await { target, .. }
+            | Self::GiveRestart { target, .. }
+            | Self::Remove { target } => Some(target),
+            _ => None,
+        }
+    }
+
+    /// Whether this step only looks, and changes nothing.
+    pub fn only_looks(&self) -> bool {
+        matches!(self, Self::Await { .. } | Self::Watch { .. })
+    }
+
+    /// Whether nothing that runs notices this step.
+    pub fn is_harmless(&self) -> bool {
+        matches!(
+            self,
+            Self::Pull { .. }
+                | Self::KeepImage { .. }
+                | Self::CreateNetwork { .. }
+                | Self::CreateVolume { .. }
+                | Self::Create { .. }
+        )
+    }
+
+    /// Whether this step cannot be taken back: after it an operation only goes forward.
+    pub fn is_final(&self) -> bool {
+        matches!(
+            self,
+            Self::Remove {
+                target: Target::Existing(_)
+            }
+        )
+    }
+
+    /// What takes this step back, when it was started and whatever came of it. `None`: nothing has to.
+    pub fn undo(&self) -> Option<Step> {
+        Some(match self {
+            Self::Create { service, number, .. } => Self::Remove {
+                target: Target::New(service.clone(), *number),
+            },
+            Self::Quiesce { target, was } => Self::GiveRestart {
+                target: target.clone(),
+                policy: *was,
+            },
+            Self::Stop {
+                target,
+                service,
+                grace,
+                ran: true,
+            } => Self::Start {
+                target: target.clone(),
+                service: service.clone(),
+                grace: *grace,
+            },
+            Self::Detach { target, from } => Self::Attach {
+                target: target.clone(),
+                to: from.clone(),
+            },
+            Self::Attach { target, to } => Self::Detach {
+                target: target.clone(),
+                from: to.clone(),
+            },
+            Self::Rename { target, from, to } => Self::Rename {
+                target: target.clone(),
+                from: to.clone(),
+                to: from.clone(),
+            },
+            Self::Start {
+                target,
+                service,
+                grace,
+            } => Self::Stop {
+                target: target.clone(),
+                service: service.clone(),
+                grace: *grace,
+                ran: false,
+            },
+            Self::Pull { .. }
+            | Self::KeepImage { .. }
+            | Self::ReleaseImages { .. }
+            | Self::CreateNetwork { .. }
+            | Self::CreateVolume { .. }
+            | Self::Stop { ran: false, .. }
+            | Self::Await { .. }
+            | Self::Watch { .. }
+            | Self::GiveRestart { .. }
+            | Self::Remove { .. } => return None,
+        })
+    }
+}
+
+/// Of a step that was written down without it.
+const fn grace() -> Duration {
+    GRACE
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pull { reference, .. } => write!(f, "pull {reference}"),
+            Self::KeepImage { image } => write!(f, "keep image {}", image.short()),
+            Self::ReleaseImages { keep } => {
+                write!(f, "let go of images that nobody needs ({} kept)", keep.len())
+            }
+            Self::CreateNetwork { name, .. } => write!(f, "create network {name}"),
+            Self::CreateVolume { name, .. } => write!(f, "create volume {name}"),
+            Self::Create {
+                service,
+                number,
+                image,
+                carried,
+                ..
+            } => {
+                write!(f, "create {service}-{number} from {}", image.short())?;
+                for volume in carried {
+                    write!(f, ", taking over the volume at {}", volume.target)?;
+                }
+                Ok(())
+            }
+            Self::Quiesce { target, .. } => write!(f, "hold back the restart policy of {target}"),
+            Self::Stop {
+                service,
+                target,
+                grace,
+                ..
+            } => {
+                write!(
+                    f,
+                    "stop {service} ({target}), by force after {} s",
+                    grace.as_secs()
+                )
+            }
+            Self::Detach { target, .. } => write!(f, "take {target} out of its networks"),
+            Self::Attach { target, .. } => write!(f, "put {target} back into its networks"),
+            Self::Rename { from, to, .. } => write!(f, "rename {from} to {to}"),
+            Self::Start { service, target, .. } => write!(f, "start {service} ({target})"),
+            Self::Await {
+                service,
+                until,
+                within,
+                ..
+            } => {
+                let until = match until {
+                    Condition::Running => "runs",
+                    Condition::Healthy => "is healthy",
+                    Condition::Completed => "has completed",
+                };
+                write!(f, "wait until {service} {until}, at most {} s", within.as_secs())
+            }
+            Self::Watch { targets, span } => {
+                write!(f, "watch {} new containers for {:?}", targets.len(), span)
+            }
+            Self::GiveRestart { target, policy } => {
+                write!(f, "give {target} its restart policy ({policy:?})")
+            }
+            Self::Remove { target } => write!(f, "remove {target}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,8 @@
+//! `targets::ledger`, under libFuzzer.
+
+#![no_main]
+
+#[path = "../targets/mod.rs"]
+mod targets;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| targets::ledger(data));

@@ -1,0 +1,350 @@
+//! What came up once and must not come again: told on purpose, on the same host as the stories, where no dice
+//! are thrown. Each case is asked for the laws as well.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use agent::shared::ActKind;
+use libtest_mimic::{Failed, Trial};
+use state::journal::{Kind, OpenOperation, Progress};
+use state::name::ImageId;
+use state::observed::ContainerState;
+use state::release::{Generation, Verdict};
+use state::step::Step;
+
+use crate::edges::lock;
+use crate::hand;
+use crate::story::{Host, Pace, host};
+use crate::world::{Behaviour, World};
+
+const ROLLBACK: ActKind = ActKind::Rollback { schema_fits: false };
+
+/// All of them.
+pub(crate) fn trials() -> Vec<Trial> {
+    vec![
+        case("what_was_called_away_is_judged_only_at_its_end", called_away),
+        case(
+            "an_order_is_refused_while_an_operation_waits_for_the_ledger",
+            refused,
+        ),
+        case("a_full_disk_stops_no_rollback_half_way", full_disk),
+        case(
+            "what_was_written_unanswered_in_an_ordered_rollback_is_read_again",
+            unsure_rollback,
+        ),
+        case(
+            "a_release_is_not_blamed_for_what_it_leaves_as_it_is",
+            unwell_deploy,
+        ),
+        case("what_waits_for_an_unhealthy_dependency_has_not_died", unwell_heal),
+        case("what_somebody_paused_is_not_killed", paused),
+        case("what_ended_while_nobody_looked_is_not_blamed", rebooted),
+        case(
+            "what_cannot_be_started_once_more_is_not_looked_at_for_ever",
+            taken_port,
+        ),
+    ]
+}
+
+fn case<F: Future<Output = Result<Host, String>>>(name: &str, run: impl Fn() -> F + Send + 'static) -> Trial {
+    Trial::test(name, move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()?;
+        let host = runtime.block_on(run()).map_err(Failed::from)?;
+        let broken = lock(&host.world).laws.broken.clone();
+        if broken.is_empty() {
+            Ok(())
+        } else {
+            Err(Failed::from(broken.join("\n")))
+        }
+    })
+}
+
+/// A host on which v1 is good.
+async fn good_v1() -> Result<Host, String> {
+    let mut host = asked_v1();
+    host.start();
+    until_good(&host, "v1").await?;
+    Ok(host)
+}
+
+async fn until_good(host: &Host, tag: &str) -> Result<(), String> {
+    until(host, &format!("{tag} is good"), |host| {
+        let record = host.record();
+        let good = |g: &Generation| {
+            g.verdict == Verdict::Good && g.release.tag.as_ref().is_some_and(|of| of.to_string() == tag)
+        };
+        record.operation.is_none() && record.current().is_some_and(good)
+    })
+    .await
+}
+
+/// A host on which v1 is asked for.
+fn asked_v1() -> Host {
+    let host = host(&Arc::new(Mutex::new(World::new(3, Pace::Real))));
+    for reference in ["sim/db:1", "sim/cache:1"] {
+        image(&mut lock(&host.world), reference, Behaviour::Well);
+    }
+    give(&host, "v1", Behaviour::Well);
+    host
+}
+
+/// The images of a release: its api behaves so.
+fn give(host: &Host, tag: &str, api: Behaviour) {
+    let mut world = lock(&host.world);
+    image(&mut world, &format!("sim/api:{tag}"), api);
+    image(&mut world, &format!("sim/web:{tag}"), Behaviour::Well);
+}
+
+fn image(world: &mut World, reference: &str, behaviour: Behaviour) {
+    let id: ImageId = format!("sha256:{}", world.dice.hex(64)).parse().expect("an id");
+    world.images.insert(id.clone(), behaviour);
+    world.laws.behaviours.insert(id.clone(), behaviour);
+    world.tags.insert(reference.to_owned(), id);
+}
+
+fn ask(host: &Host, tag: &str) {
+    hand::ask(&mut lock(&host.world), tag);
+    host.tell_files();
+}
+
+/// Waits, an hour at most.
+async fn until(host: &Host, what: &str, is_so: impl Fn(&Host) -> bool) -> Result<(), String> {
+    let end = host.clocks.elapsed() + Duration::from_secs(3600);
+    while !is_so(host) {
+        if host.clocks.elapsed() > end {
+            let record = host.record();
+            let trace = lock(&host.world).trace.clone();
+            let last = trace.len().saturating_sub(40);
+            return Err(format!(
+                "not within an hour: {what}; {:?}\n{}",
+                record.hold,
+                trace[last..].join("\n")
+            ));
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    Ok(())
+}
+
+/// Waits until an operation of this kind has come so far.
+async fn until_under_way(host: &Host, kind: Kind, events: usize) -> Result<(), String> {
+    let far = |open: &OpenOperation| open.operation.kind == kind && open.events.len() >= events;
+    until(host, &format!("a {kind} is under way"), |host| {
+        host.record().operation.as_ref().is_some_and(far)
+    })
+    .await
+}
+
+fn ensure(is_so: bool, words: impl FnOnce() -> String) -> Result<(), String> {
+    if is_so { Ok(()) } else { Err(words()) }
+}
+
+/// Until the new containers of an operation are watched.
+async fn until_watched(host: &Host) -> Result<(), String> {
+    until(host, "the new containers are watched", |host| {
+        let record = host.record();
+        record.operation.as_ref().is_some_and(is_watching)
+    })
+    .await
+}
+
+/// The host goes down while the new containers of a deploy are watched, and with it their processes.
+async fn rebooted() -> Result<Host, String> {
+    let mut host = good_v1().await?;
+    give(&host, "v2", Behaviour::Well);
+    ask(&host, "v2");
+    until_watched(&host).await?;
+    lock(&host.world).restart_engine(Duration::from_secs(30));
+    host.clocks.reboot();
+    host.end_agent(false).await;
+    host.start();
+    until_good(&host, "v2").await?;
+    let record = host.record();
+    ensure(record.quarantine.is_empty(), || {
+        format!("{:#?}", record.quarantine)
+    })?;
+    Ok(host)
+}
+
+/// The engine is restarted in the middle of a deploy, and somebody else has the port of web by then.
+async fn taken_port() -> Result<Host, String> {
+    let host = good_v1().await?;
+    give(&host, "v2", Behaviour::Well);
+    ask(&host, "v2");
+    until_watched(&host).await?;
+    {
+        let mut world = lock(&host.world);
+        world.restart_engine(Duration::from_secs(30));
+        hand::take_port(&mut world, 8080);
+    }
+    until(&host, "the deploy comes to an end", |host| {
+        host.record().operation.is_none()
+    })
+    .await?;
+    let record = host.record();
+    ensure(record.quarantine.is_empty(), || {
+        format!("{:#?}", record.quarantine)
+    })?;
+    Ok(host)
+}
+
+fn is_watching(open: &OpenOperation) -> bool {
+    let Progress::InFlight { index } = open.progress else {
+        return false;
+    };
+    matches!(open.operation.plan.steps[index], Step::Watch { .. })
+}
+
+/// A rollback that was ordered during a deploy, and a stop before that has ended.
+async fn called_away() -> Result<Host, String> {
+    let mut host = good_v1().await?;
+    give(&host, "v2", Behaviour::Well);
+    ask(&host, "v2");
+    until_under_way(&host, Kind::Deploy, 9).await?;
+    lock(&host.world).away_until = host.clocks.elapsed() + Duration::from_secs(60);
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let mut answer = host.ask(ROLLBACK).ok_or("nobody takes the order")?;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    ensure(answer.try_recv().is_err(), || {
+        String::from("it was answered before it began")
+    })?;
+    host.end_agent(true).await;
+    let record = host.record();
+    ensure(record.operation.is_some() && record.quarantine.is_empty(), || {
+        format!("judged while the journal is open: {:?}", record.quarantine)
+    })?;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    host.start();
+    until(&host, "the deploy comes to an end", |host| {
+        host.record().operation.is_none()
+    })
+    .await?;
+    Ok(host)
+}
+
+/// A rollback that is ordered while a deploy waits for the ledger: nothing is committed for it.
+async fn refused() -> Result<Host, String> {
+    let host = good_v1().await?;
+    give(&host, "v2", Behaviour::Well);
+    ask(&host, "v2");
+    until_under_way(&host, Kind::Deploy, 9).await?;
+    {
+        let mut world = lock(&host.world);
+        world.faults.full = 1000;
+        world.reserve_is_used = true;
+    }
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let answer = host.ask(ROLLBACK).ok_or("nobody takes the order")?;
+    let answer = answer.await.map_err(|error| error.to_string())?;
+    ensure(answer.as_ref().is_err_and(|refused| refused.code == 5), || {
+        format!("{answer:?}")
+    })?;
+    lock(&host.world).faults.full = 0;
+    until_good(&host, "v2").await?;
+    Ok(host)
+}
+
+/// In a rollback that a person has ordered, what is written fails, and is durable all the same.
+async fn unsure_rollback() -> Result<Host, String> {
+    let host = good_v1().await?;
+    give(&host, "v2", Behaviour::Well);
+    ask(&host, "v2");
+    until_good(&host, "v2").await?;
+    let answer = host.ask(ROLLBACK).ok_or("nobody takes the order")?;
+    until_under_way(&host, Kind::Rollback, 3).await?;
+    lock(&host.world).unsure_at = Some("write done");
+    until_good(&host, "v1").await?;
+    let answer = answer.await.map_err(|error| error.to_string())?;
+    ensure(answer.is_ok(), || format!("{answer:?}"))?;
+    Ok(host)
+}
+
+/// The disk is full once a rollback has stopped what ran.
+async fn full_disk() -> Result<Host, String> {
+    let host = good_v1().await?;
+    give(&host, "v2", Behaviour::Broken);
+    ask(&host, "v2");
+    until_under_way(&host, Kind::Rollback, 11).await?;
+    lock(&host.world).faults.full = 1000;
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    let record = host.record();
+    ensure(record.operation.is_none(), || {
+        format!(
+            "two minutes later it is still open: {:?}",
+            record.operation.map(|o| o.progress)
+        )
+    })?;
+    ensure(lock(&host.world).answer(&host.stack, "web").is_ok(), || {
+        String::from("the site is down")
+    })?;
+    Ok(host)
+}
+
+/// A deploy of api while db, which stays as it is, is unhealthy for a while.
+async fn unwell_deploy() -> Result<Host, String> {
+    let host = good_v1().await?;
+    give(&host, "v2", Behaviour::Well);
+    lock(&host.world).sick_until = Duration::MAX;
+    ask(&host, "v2");
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    nothing_is_blamed(&host)?;
+    lock(&host.world).sick_until = Duration::ZERO;
+    until_good(&host, "v2").await?;
+    Ok(host)
+}
+
+/// api dies in its trial while db is unhealthy for a while.
+async fn unwell_heal() -> Result<Host, String> {
+    let host = good_v1().await?;
+    give(&host, "v2", Behaviour::Well);
+    ask(&host, "v2");
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    {
+        let mut world = lock(&host.world);
+        world.sick_until = Duration::MAX;
+        let api = world.named("shop-api-1").ok_or("there is no api")?;
+        world.stop(&api, 1);
+    }
+    host.tell_files();
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    nothing_is_blamed(&host)?;
+    lock(&host.world).sick_until = Duration::ZERO;
+    until_good(&host, "v2").await?;
+    Ok(host)
+}
+
+fn nothing_is_blamed(host: &Host) -> Result<(), String> {
+    let record = host.record();
+    ensure(record.quarantine.is_empty() && record.hold.is_none(), || {
+        format!("{:?}, {:?}", record.quarantine, record.hold)
+    })
+}
+
+/// `docker pause` of the database, for less than a minute and for good.
+async fn paused() -> Result<Host, String> {
+    let host = good_v1().await?;
+    let (db, before) = {
+        let mut world = lock(&host.world);
+        let db = world.named("shop-db-1").ok_or("there is no db")?;
+        world.containers.get_mut(&db).ok_or("no such container")?.state = ContainerState::Paused;
+        (db, world.changes)
+    };
+    host.tell_files();
+    tokio::time::sleep(Duration::from_secs(50)).await;
+    ensure(lock(&host.world).changes == before, || {
+        String::from("it was touched within a minute")
+    })?;
+    until(&host, "it goes on", |host| {
+        lock(&host.world).containers[&db].runs()
+    })
+    .await?;
+    let trace = lock(&host.world).trace.clone();
+    let stopped = format!("  stop {}", db.short());
+    ensure(!trace.iter().any(|line| line.contains(&stopped)), || {
+        String::from("it was stopped")
+    })?;
+    Ok(host)
+}
