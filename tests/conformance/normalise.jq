@@ -33,7 +33,9 @@ def container:
       # Compose writes them in no order.
       | if has("com.docker.compose.depends_on") then .["com.docker.compose.depends_on"] |= (split(",") | sort | join(",")) else . end
       | if has("com.docker.compose.image") then .["com.docker.compose.image"] = "<image id>" else . end)
-  | .HostConfig.Binds |= ((. // []) | map(if test("^[0-9a-f]{64}:") then sub("^[0-9a-f]{64}"; "<anonymous>") else . end) | sort)
+  | .HostConfig.Binds |= ((. // []) | map(if test("^[0-9a-f]{64}:") then sub("^[0-9a-f]{64}"; "<anonymous>") else . end)
+      # By what no checkout changes: the source is below the directory of the case.
+      | sort_by(split(":")[1:]))
   # What only newer engines know of a bind, old ones drop without a word.
   | .HostConfig.Mounts |= ((. // [])
       | map(if .BindOptions then .BindOptions |= del(.CreateMountpoint, .ReadOnlyNonRecursive) else . end
