@@ -2,6 +2,7 @@
 //! simulated whole. What to do is decided in `state`; here it is seen, done and told.
 
 pub mod backoff;
+pub mod backup;
 pub mod cli;
 pub mod clock;
 pub mod control;

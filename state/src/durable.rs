@@ -43,6 +43,9 @@ pub trait FileSystem: fmt::Debug + Send + Sync {
 
     /// How many bytes of a file have room on the disk.
     fn allocated(&self, path: &Path) -> io::Result<u64>;
+
+    /// How many bytes the disk below a directory still takes from this process.
+    fn free(&self, dir: &Path) -> io::Result<u64>;
 }
 
 /// A file that is being written and has no reader yet.
@@ -95,7 +98,7 @@ pub fn temporary(path: &Path) -> PathBuf {
 /// Writes a whole file durably: whoever reads it sees the old content or the new one, also after a power cut at any
 /// moment. One writer at a time; what an interrupted one left is removed.
 pub fn replace(fs: &dyn FileSystem, path: &Path, bytes: &[u8], owner: Owner) -> Result<(), WriteError> {
-    fill(fs, path, |file| {
+    stream(fs, path, |file| {
         file.write(bytes)?;
         match owner {
             Owner::Private => Ok(()),
@@ -106,10 +109,11 @@ pub fn replace(fs: &dyn FileSystem, path: &Path, bytes: &[u8], owner: Owner) -> 
 
 /// As [`replace`], with a file of `bytes` bytes that have their room on the disk.
 pub fn reserve(fs: &dyn FileSystem, path: &Path, bytes: u64) -> Result<(), WriteError> {
-    fill(fs, path, |file| file.allocate(bytes))
+    stream(fs, path, |file| file.allocate(bytes))
 }
 
-fn fill(
+/// As [`replace`], with a file that `write` fills piece by piece. Where `write` fails, nothing of it is left.
+pub fn stream(
     fs: &dyn FileSystem,
     path: &Path,
     write: impl FnOnce(&mut dyn NewFile) -> io::Result<()>,

@@ -159,3 +159,19 @@ impl Digest {
         &self.0[..12]
     }
 }
+
+/// The SHA-256 of content that comes in parts.
+#[derive(Debug, Clone, Default)]
+pub struct Digesting(sha2::Sha256);
+
+impl Digesting {
+    /// What follows.
+    pub fn update(&mut self, bytes: &[u8]) {
+        sha2::Digest::update(&mut self.0, bytes);
+    }
+
+    /// The digest of all of it.
+    pub fn finish(self) -> Digest {
+        Digest(hex::encode(sha2::Digest::finalize(self.0)))
+    }
+}

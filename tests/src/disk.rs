@@ -483,6 +483,10 @@ impl FileSystem for Disk {
         let inode = self.inode(path)?;
         Ok(self.state().files[inode].seen.len() as u64)
     }
+
+    fn free(&self, _: &Path) -> io::Result<u64> {
+        Ok(u64::MAX)
+    }
 }
 
 /// A file that is being written.
@@ -582,6 +586,10 @@ impl FileSystem for Mirror {
 
     fn allocated(&self, path: &Path) -> io::Result<u64> {
         HostFiles.allocated(path)
+    }
+
+    fn free(&self, dir: &Path) -> io::Result<u64> {
+        HostFiles.free(dir)
     }
 }
 

@@ -7,6 +7,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use agent::backup::{Format, Manifest, Store, Why};
+use agent::database::Census;
 use config::pin::{Edit, pin_file_on};
 use state::durable::{self, Owner};
 use state::ledger::{Ledger, Objects, Store as _};
@@ -244,6 +246,124 @@ fn a_collection_takes_nothing_that_is_referred_to() {
         check: &|disk, _| {
             are_whole(disk);
             assert!(disk.files().contains_key(&object_path(NEW)));
+        },
+    }
+    .exhaust();
+}
+
+fn backup(operation: u64) -> Manifest {
+    Manifest {
+        id: format!("20261126T191500Z-{operation}").parse().unwrap(),
+        stack: "shop".parse().unwrap(),
+        database: "shop".parse().unwrap(),
+        copy: None,
+        counted: Census {
+            tables: [("public.t".to_owned(), 1)].into(),
+            large_objects: 0,
+            head: state::observed::SchemaHead::NoTable,
+        },
+        why: Why::Deploy,
+        format: Format::Custom,
+        made_by: "pg_dump (PostgreSQL) 15.14".to_owned(),
+        bytes: DUMP.len() as u64,
+        sha256: Digest::of(DUMP),
+        database_bytes: 1 << 20,
+        begun: "2026-11-26T19:15:00Z".parse().unwrap(),
+        took: std::time::Duration::from_secs(1),
+        verified: None,
+    }
+}
+
+const DUMP: &[u8] = b"PGDMP and what follows";
+
+fn archive(disk: &Disk) -> Store {
+    Store::new(Arc::new(disk.clone()), Path::new(STATE))
+}
+
+fn keep_backup(disk: &Disk, manifest: &Manifest) -> Result<(), String> {
+    let (store, stack) = (archive(disk), &manifest.stack);
+    store.prepare(stack).map_err(|e| chain(&e))?;
+    let halves = DUMP.split_at(DUMP.len() / 2);
+    let fill = |file: &mut dyn durable::NewFile| {
+        file.write(halves.0)?;
+        file.write(halves.1)
+    };
+    store.write(stack, &manifest.id, fill).map_err(|e| chain(&e))?;
+    store.put(manifest).map_err(|e| chain(&e))
+}
+
+/// What is listed has its whole dump, and once it was cleaned up there is nothing else.
+fn backups_are_whole(disk: &Disk) -> Vec<u64> {
+    let (store, stack) = (archive(disk), "shop".parse().unwrap());
+    let listing = store.list(&stack).unwrap();
+    assert_eq!(listing.damaged, []);
+    store.prepare(&stack).unwrap();
+    let files = disk.files();
+    assert_eq!(files.len(), 2 * listing.backups.len(), "{:?}", files.keys());
+    for found in &listing.backups {
+        assert_eq!(files[&store.dump(&stack, &found.id)], DUMP);
+    }
+    listing.backups.iter().map(|found| found.id.operation()).collect()
+}
+
+#[test]
+fn a_backup_counts_with_its_whole_dump() {
+    let empty = || Disk::new(Path::new(STATE));
+    let beside = || {
+        let disk = empty();
+        keep_backup(&disk, &backup(1)).unwrap();
+        disk
+    };
+    for (before, there) in [
+        (&empty as &dyn Fn() -> Disk, vec![]),
+        (&beside as &dyn Fn() -> Disk, vec![1]),
+    ] {
+        Case {
+            before,
+            act: &|disk| keep_backup(disk, &backup(2)),
+            check: &|disk, done| {
+                let found = backups_are_whole(disk);
+                let made = [there.clone(), vec![2]].concat();
+                assert!(found == made || (!done && found == there), "{found:?}");
+            },
+        }
+        .exhaust();
+    }
+    // Verified: written again.
+    let verified = Manifest {
+        took: std::time::Duration::from_secs(2),
+        ..backup(1)
+    };
+    Case {
+        before: &beside,
+        act: &|disk| archive(disk).put(&verified).map_err(|e| chain(&e)),
+        check: &|disk, done| {
+            assert_eq!(backups_are_whole(disk), [1]);
+            let found = archive(disk).get(&verified.stack, &verified.id).unwrap();
+            assert!(found == verified || (!done && found == backup(1)));
+        },
+    }
+    .exhaust();
+}
+
+#[test]
+fn a_backup_that_is_removed_is_gone_or_whole() {
+    let before = || {
+        let disk = Disk::new(Path::new(STATE));
+        for operation in [1, 2] {
+            keep_backup(&disk, &backup(operation)).unwrap();
+        }
+        disk
+    };
+    Case {
+        before: &before,
+        act: &|disk| {
+            let gone = backup(1);
+            archive(disk).remove(&gone.stack, &gone.id).map_err(|e| chain(&e))
+        },
+        check: &|disk, done| {
+            let found = backups_are_whole(disk);
+            assert!(found == [2] || (!done && found == [1, 2]), "{found:?}");
         },
     }
     .exhaust();

@@ -110,7 +110,7 @@ fn table(migrations: &MigrationSettings) -> String {
 }
 
 /// The version table within the open transaction.
-async fn heads(link: &Link, migrations: &MigrationSettings) -> Result<SchemaHead, DatabaseError> {
+pub(super) async fn heads(link: &Link, migrations: &MigrationSettings) -> Result<SchemaHead, DatabaseError> {
     let table = table(migrations);
     let exists = format!("SELECT pg_catalog.to_regclass({}) IS NOT NULL", literal(&table));
     if link.value(&exists).await?.as_deref() != Some("t") {

@@ -19,10 +19,12 @@ pub enum CopyKind {
     Aside,
     /// A copy that was about to take the database's name.
     New,
+    /// What a backup is restored into.
+    Scratch,
 }
 
 impl CopyKind {
-    const ALL: [Self; 3] = [Self::Copy, Self::Aside, Self::New];
+    const ALL: [Self; 4] = [Self::Copy, Self::Aside, Self::New, Self::Scratch];
 
     /// As the mark says it.
     fn as_str(self) -> &'static str {
@@ -30,6 +32,7 @@ impl CopyKind {
             Self::Copy => "copy",
             Self::Aside => "aside",
             Self::New => "new",
+            Self::Scratch => "scratch",
         }
     }
 }
@@ -87,7 +90,7 @@ impl Entry {
     }
 
     /// As `CREATE DATABASE` of ours leaves it before the mark, or `DROP DATABASE` of ours cut short.
-    fn is_half_made(&self) -> bool {
+    pub(super) fn is_half_made(&self) -> bool {
         let made = self.comment.is_none() && !self.open && self.limit == 0;
         made || (self.limit == INVALID && (self.comment.is_none() || self.mark().is_some()))
     }

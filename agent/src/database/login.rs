@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use config::read::read_regular;
-use config::settings::{Credential, DatabaseAccess, SecretSource};
+use config::settings::{Credential, DatabaseAccess, PgName, SecretSource};
 use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode};
 
@@ -74,7 +74,7 @@ impl Login {
                 if let Some(password) = &password {
                     config.password(password);
                 }
-                Ok(Self::of(config, Trust::Anyone, password))
+                Ok(Self::made(config, Trust::Anyone, password))
             }
             DatabaseAccess::Url(source) => {
                 let url = secret(source, env)?;
@@ -84,12 +84,23 @@ impl Login {
                 {
                     config.hostaddr(address);
                 }
-                Ok(Self::of(config, trust, Some(url)))
+                Ok(Self::made(config, trust, Some(url)))
             }
         }
     }
 
-    fn of(mut config: Config, trust: Trust, secret: Option<String>) -> Self {
+    /// The same way in, to another database of the server.
+    pub(super) fn of(&self, database: &PgName) -> Self {
+        let mut config = self.config.clone();
+        config.dbname(database.as_str());
+        Self {
+            config,
+            trust: self.trust,
+            secrets: self.secrets.clone(),
+        }
+    }
+
+    fn made(mut config: Config, trust: Trust, secret: Option<String>) -> Self {
         let password = config.get_password().map(String::from_utf8_lossy);
         let mut secrets: Vec<String> = password.map(String::from).into_iter().chain(secret).collect();
         secrets.retain(|secret| !secret.is_empty());

@@ -3,6 +3,7 @@
 //! ([`Maintenance`]) is bounded likewise, and looks before it does anything.
 
 mod apply;
+mod client;
 mod close;
 mod copies;
 mod error;
@@ -16,6 +17,9 @@ mod postgres;
 mod properties;
 mod put_back;
 mod rows;
+mod scratch;
+mod snapshot;
+mod staging;
 mod statements;
 mod tls;
 
@@ -26,14 +30,17 @@ use async_trait::async_trait;
 use config::settings::{DatabaseAccess, DatabaseSettings};
 use state::observed::{Known, SchemaHead};
 
+pub(crate) use self::client::Client;
 pub use self::close::Obstacle;
 pub use self::copies::{CopyKind, DatabaseCopy, Made};
 pub use self::error::{DatabaseError, Session};
 pub use self::lock::Guard;
 pub use self::maintenance::Maintenance;
-pub use self::place::{Place, aside_name, copy_name};
+pub use self::place::{Place, aside_name, copy_name, scratch_name};
 pub use self::postgres::Postgres;
 pub use self::rows::Checksum;
+pub use self::snapshot::{Census, Snapshot};
+pub use self::staging::Staging;
 
 /// The value of a key of the stack's `.env`.
 pub type EnvLookup<'a> = &'a (dyn Fn(&str) -> Option<String> + Send + Sync);

@@ -48,6 +48,11 @@ pub fn aside_name(database: &PgName, operation: u64) -> PgName {
     ours(&format!("{}{operation}_aside", prefix(database)))
 }
 
+/// The name of the database that a backup of an operation is restored into: `shop_steadfast_7_check`.
+pub fn scratch_name(database: &PgName, operation: u64) -> PgName {
+    ours(&format!("{}{operation}_check", prefix(database)))
+}
+
 /// What all names of ours for `database` begin with.
 pub(super) fn prefix(database: &PgName) -> String {
     let name = database.as_str();
@@ -101,7 +106,11 @@ mod tests {
         let long: PgName = "é".repeat(31).parse().unwrap();
         let other: PgName = format!("{}a", "é".repeat(31)).parse().unwrap();
         for database in [&shop, &long, &other] {
-            for name in [copy_name(database, u64::MAX), aside_name(database, 7)] {
+            for name in [
+                copy_name(database, u64::MAX),
+                aside_name(database, 7),
+                scratch_name(database, 7),
+            ] {
                 check_ours(database, &name).unwrap();
                 assert!(new_name(&copy_name(database, u64::MAX)).as_str().len() <= 63);
             }

@@ -72,6 +72,11 @@ impl FileSystem for HostFiles {
         let known = fs::symlink_metadata(path)?;
         Ok(known.len().min(known.blocks() * 512))
     }
+
+    fn free(&self, dir: &Path) -> io::Result<u64> {
+        let known = rustix::fs::statvfs(dir)?;
+        Ok(known.f_bavail.saturating_mul(known.f_frsize))
+    }
 }
 
 impl NewFile for File {
