@@ -393,14 +393,9 @@ impl Executor<'_> {
                 if !untouched && self.was_unseen(open, target) {
                     self.start_what_ended_unseen(&id, service).await?;
                 }
-                match self.wait_for(&id, service, *until, *within).await {
-                    Err(Trouble::Failure(Failure::Final(why)))
-                        if *untouched && !bug::is(Bug::UntouchedIsBlamed) =>
-                    {
-                        return Err(Trouble::Failure(Failure::Passing(why)));
-                    }
-                    waited => waited?,
-                }
+                let spared = *untouched || open.operation.plan.unchanged.contains(service);
+                let waited = self.wait_for(&id, service, *until, *within).await;
+                waited.map_err(|trouble| spare(trouble, spared))?;
             }
             Step::Watch { targets, span } => self.watch(open, targets, *span).await?,
             other => self.touch(open, other).await?,
@@ -631,20 +626,28 @@ impl Executor<'_> {
         loop {
             let seen = self.engine.containers(self.stack).await?;
             for (id, service) in &ids {
-                match seen.iter().find(|c| c.id == *id).map(|c| &c.state) {
-                    Some(ContainerState::Exited(Some(0))) if !self.lasts(service) => {}
-                    Some(ContainerState::Exited(code)) => return Err(final_(exited(service, *code))),
-                    Some(ContainerState::Running(Some(DockerHealth::Unhealthy))) => {
-                        return Err(final_(format!("{service} is unhealthy by its own HEALTHCHECK")));
-                    }
-                    Some(_) => {}
-                    None => return Err(passing(format!("the container of {service} is gone"))),
-                }
+                let state = seen.iter().find(|c| c.id == *id).map(|c| &c.state);
+                let spared = open.operation.plan.unchanged.contains(*service);
+                self.stands(state, service)
+                    .map_err(|trouble| spare(trouble, spared))?;
             }
             if looked.until(self.clock.now()) >= span {
                 return Ok(());
             }
             self.look_again_in(POLL * 3).await?;
+        }
+    }
+
+    /// Whether a container that is watched is as it should be.
+    fn stands(&self, state: Option<&ContainerState>, service: &ServiceName) -> Result<(), Trouble> {
+        match state {
+            Some(ContainerState::Exited(Some(0))) if !self.lasts(service) => Ok(()),
+            Some(ContainerState::Exited(code)) => Err(final_(exited(service, *code))),
+            Some(ContainerState::Running(Some(DockerHealth::Unhealthy))) => {
+                Err(final_(format!("{service} is unhealthy by its own HEALTHCHECK")))
+            }
+            Some(_) => Ok(()),
+            None => Err(passing(format!("the container of {service} is gone"))),
         }
     }
 
@@ -742,6 +745,16 @@ fn passing(why: String) -> Trouble {
         return final_(why);
     }
     Trouble::Failure(Failure::Passing(why))
+}
+
+/// What the plan leaves as it was fails nobody's release.
+fn spare(trouble: Trouble, spared: bool) -> Trouble {
+    match trouble {
+        Trouble::Failure(Failure::Final(why)) if spared && !bug::is(Bug::UntouchedIsBlamed) => {
+            Trouble::Failure(Failure::Passing(why))
+        }
+        trouble => trouble,
+    }
 }
 
 fn missing(what: &str) -> Trouble {

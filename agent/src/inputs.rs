@@ -1,8 +1,10 @@
 //! The files that a request is made of, read whole: desired.toml, Compose, env and tracked files.
 //! What they ask for is worked out here; whether it is done is decided elsewhere.
 
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use config::compose::{self, ComposeInput, Source};
 use config::error::{Place, Problem, Problems};
@@ -20,6 +22,8 @@ pub struct Inputs {
     pub desired: Desired,
     /// The stack as rendered for it, image references as written.
     pub spec: StackSpec,
+    /// The digest of `spec` as it is kept.
+    pub content: Digest,
     /// The services whose image follows the tag.
     pub tagged: BTreeSet<ServiceName>,
     /// The digest of `.env`, where there is one.
@@ -38,25 +42,87 @@ pub struct Inputs {
 #[derive(Debug, Clone)]
 pub struct Look {
     /// What is asked for.
-    pub inputs: Result<Inputs, Vec<Problem>>,
+    pub inputs: Result<Arc<Inputs>, Vec<Problem>>,
     /// The files that were looked for, for the watch.
     pub files: BTreeSet<PathBuf>,
     /// The digest of their contents.
     pub fingerprint: Digest,
+    /// Whether a file was written while it was read, so that this is nothing that ever was.
+    torn: bool,
 }
 
 /// Reads everything that `desired` makes of one stack.
 pub fn read(source: &dyn Source, settings: &StackSettings, desired: &Desired, key: &HostKey) -> Look {
+    let source = Looked::at(source);
     let paths = settings.compose.paths();
     let env_path = settings.env_file.path().to_owned();
     let mut files: BTreeSet<PathBuf> = paths.iter().chain(&settings.track).cloned().collect();
     files.insert(env_path.clone());
-    let inputs = render(source, settings, desired, key, &paths, &mut files);
-    let fingerprint = fingerprint(source, desired, &files);
+    let inputs = render(&source, settings, desired, key, &paths, &mut files).map(Arc::new);
+    let fingerprint = fingerprint(&source, desired, &files);
     Look {
         inputs,
         files,
         fingerprint,
+        torn: source.torn.get(),
+    }
+}
+
+/// As [`read`]; where nothing has changed since `last`, of the same settings, no file is parsed again.
+pub fn read_again(
+    source: &dyn Source,
+    settings: &StackSettings,
+    desired: &Desired,
+    key: &HostKey,
+    last: Option<&Look>,
+) -> Look {
+    let same = |last: &&Look| {
+        // Which files there are is asked anew: one of another name may have taken the place of the first.
+        let files = |inputs: &Arc<Inputs>| inputs.compose_files == settings.compose.paths();
+        !last.torn
+            && last.inputs.as_ref().is_ok_and(files)
+            && fingerprint(source, desired, &last.files) == last.fingerprint
+    };
+    match last.filter(same) {
+        Some(last) => last.clone(),
+        None => read(source, settings, desired, key),
+    }
+}
+
+/// What a disk says within one look, so that it is known when a file says two things.
+struct Looked<'a> {
+    source: &'a dyn Source,
+    said: RefCell<BTreeMap<PathBuf, String>>,
+    torn: Cell<bool>,
+}
+
+impl<'a> Looked<'a> {
+    fn at(source: &'a dyn Source) -> Self {
+        Self {
+            source,
+            said: RefCell::default(),
+            torn: Cell::new(false),
+        }
+    }
+}
+
+impl Source for Looked<'_> {
+    fn read(&self, path: &Path) -> Result<Vec<u8>, ReadError> {
+        let read = self.source.read(path);
+        let says = says(&read);
+        let before = self.said.borrow_mut().insert(path.to_owned(), says.clone());
+        if before.is_some_and(|before| before != says) {
+            self.torn.set(true);
+        }
+        read
+    }
+}
+
+/// What a file says, in short.
+fn says(read: &Result<Vec<u8>, ReadError>) -> String {
+    match read {
+        Ok(bytes) => Digest::of(bytes).as_str().to_owned(),
+        Err(error) => error.to_string(),
     }
 }
 
@@ -65,10 +131,7 @@ fn fingerprint(source: &dyn Source, desired: &Desired, files: &BTreeSet<PathBuf>
     for file in files {
         text.extend_from_slice(file.as_os_str().as_encoded_bytes());
         text.push(0);
-        match source.read(file) {
-            Ok(bytes) => text.extend_from_slice(Digest::of(&bytes).as_str().as_bytes()),
-            Err(error) => text.extend_from_slice(error.to_string().as_bytes()),
-        }
+        text.extend_from_slice(says(&source.read(file)).as_bytes());
     }
     Digest::of(&text)
 }
@@ -115,6 +178,7 @@ fn render(
     match (env, config) {
         (Ok(env), Ok(config)) if problems.is_empty() => Ok(Inputs {
             desired: desired.clone(),
+            content: Digest::of(&serde_json::to_vec(&spec).expect("a stack is plain data")),
             spec,
             tagged,
             env,
@@ -336,3 +400,6 @@ pub fn env_values(path: &Path, bytes: &[u8]) -> BTreeMap<String, String> {
     config::env_file::parse(path, bytes, format, &|_| None, &mut values, &mut Vec::new());
     values
 }
+
+#[cfg(test)]
+mod tests;

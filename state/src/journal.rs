@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::name::{ContainerId, Digest, ImageId};
 use crate::plan::Plan;
 use crate::release::{Author, GenerationNumber};
+use crate::step::Step;
 use crate::time::Moment;
 
 /// What an operation is for.
@@ -367,6 +368,16 @@ impl OpenOperation {
     pub fn failed_in_passing(&self) -> bool {
         let mut events = self.events.iter().map(|entry| &entry.event);
         events.any(|event| matches!(event, Event::Failed { passing: true, .. }))
+    }
+
+    /// Whether the step that failed starts a container, or looks at one that was started.
+    pub fn failed_after_a_start(&self) -> bool {
+        let starts = |index: &usize| {
+            let step = self.operation.plan.steps.get(*index);
+            step.is_some_and(|step| step.only_looks() || matches!(step, Step::Start { .. }))
+        };
+        let mut events = self.events.iter().map(|entry| &entry.event);
+        events.any(|event| matches!(event, Event::Failed { index, .. } if starts(index)))
     }
 
     /// Whether a step that cannot be taken back has been started.

@@ -1,7 +1,7 @@
 //! A plan: the ordered steps that remove the drift, and what to do when one fails. It leaves no
 //! choice to the executor. How a plan is made lives in `planner`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -21,6 +21,10 @@ pub struct Plan {
     /// failure leaves everything as it is, for a person: going back is theirs to decide.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data_from: Option<usize>,
+    /// The services that are as the good generation before has them: that one of them is ill says nothing about the
+    /// release, also where the plan starts or makes its container again.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub unchanged: BTreeSet<ServiceName>,
 }
 
 impl Plan {
@@ -30,7 +34,14 @@ impl Plan {
             steps,
             on_failure: BTreeMap::new(),
             data_from: None,
+            unchanged: BTreeSet::new(),
         }
+    }
+
+    /// The same steps, which leave these services as a good generation has them.
+    #[must_use]
+    pub fn leaving(self, unchanged: BTreeSet<ServiceName>) -> Self {
+        Self { unchanged, ..self }
     }
 
     /// Whether a failure of step `index` comes after a new container may have written to data.

@@ -94,6 +94,7 @@ pub fn plan(wanted: &Wanted, drift: &[Drift], ground: &Ground<'_>, kind: Kind) -
             .iter()
             .position(lets_at_data)
             .filter(|_| !bug::is(Bug::DataChangeIsTakenBack)),
+        unchanged: BTreeSet::new(),
         steps,
     })
 }

@@ -1,7 +1,7 @@
 //! All that is remembered of one stack, and the changes that it can undergo. [`StackRecord::apply`]
 //! is pure; the ledger makes a batch of [`Change`]s durable in one transaction, then it is applied.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -287,6 +287,17 @@ impl StackRecord {
     /// The generation whose containers run, or are being brought up.
     pub fn current(&self) -> Option<&Generation> {
         self.generation(self.current?)
+    }
+
+    /// The services that a release with these spec hashes leaves as they are in what runs, where that is proven.
+    pub fn unchanged(&self, hashes: &BTreeMap<ServiceName, String>) -> BTreeSet<ServiceName> {
+        let Some(proven) = self.current().filter(|current| current.verdict == Verdict::Good) else {
+            return BTreeSet::new();
+        };
+        let same = hashes
+            .iter()
+            .filter(|(service, hash)| proven.hashes.get(*service) == Some(*hash));
+        same.map(|(service, _)| service.clone()).collect()
     }
 
     /// The number that the next generation gets.

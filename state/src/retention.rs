@@ -15,8 +15,6 @@ use crate::time::Moment;
 pub const KEPT_GOOD: usize = 5;
 /// So many generations are kept for people, whatever became of them.
 pub const KEPT_GENERATIONS: usize = 100;
-/// How long a rollback of the agent's own is remembered at least; longer, where the budget counts longer.
-pub const KEPT_ROLLBACKS: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// What is forgotten at once, in one durable batch.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -55,8 +53,8 @@ pub fn surplus(record: &StackRecord, budget_per: Duration, now: &Moment) -> Opti
     let needed = needed(record);
     let old = record.generations.len().saturating_sub(KEPT_GENERATIONS);
     let generations = record.generations[..old].iter().map(|g| g.number);
-    let kept_for = budget_per.max(KEPT_ROLLBACKS);
-    let past = |at: &Moment| now.since_or_wall(at) >= kept_for;
+    // One that is kept for longer would count anew after each start of the host.
+    let past = |at: &Moment| now.surely_since(at) >= budget_per;
     let surplus = Surplus {
         generations: generations.filter(|n| !needed.contains(n)).collect(),
         rollbacks: record.rollbacks.iter().take_while(|(_, at)| past(at)).count(),

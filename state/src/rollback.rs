@@ -247,7 +247,8 @@ fn names(services: &[ServiceName]) -> String {
     unique.into_iter().collect::<Vec<_>>().join(", ")
 }
 
-/// Invariant 6: the budget counts per request.
+/// Invariant 6: the budget counts per request. What the wall clock says of a time before this boot is not trusted: one
+/// that was set meanwhile would make room for one more.
 fn budget_spent(failure: &Failure<'_>) -> Option<Retreat> {
     let request = failure.record.request.as_ref()?.id();
     let (budget, per) = (failure.trial.budget, failure.trial.budget_per);
@@ -255,7 +256,7 @@ fn budget_spent(failure: &Failure<'_>) -> Option<Retreat> {
         .record
         .rollbacks
         .iter()
-        .filter(|(of, at)| *of == request && failure.now.since_or_wall(at) < per)
+        .filter(|(of, at)| *of == request && failure.now.surely_since(at) < per)
         .count();
     let is_spent = recent >= budget as usize && !bug::is(Bug::BudgetIsNotCounted);
     is_spent.then(|| {

@@ -30,6 +30,13 @@ impl Moment {
         })
     }
 
+    /// How long ago `earlier` was at least, whatever was done to the wall clock: what was before this boot is as old as
+    /// this boot.
+    pub fn surely_since(&self, earlier: &Moment) -> Duration {
+        self.since(earlier)
+            .unwrap_or_else(|| Duration::from_millis(self.boot_ms))
+    }
+
     /// How long it is until `later`; zero when it is past. By the wall clock where the host was rebooted between.
     pub fn until(&self, later: &Moment) -> Duration {
         if self.boot_id == later.boot_id {
@@ -60,6 +67,15 @@ mod tests {
             boot_ms,
             boot_id: boot.to_owned(),
         }
+    }
+
+    #[test]
+    fn what_was_before_this_boot_is_surely_as_old_as_the_boot() {
+        let then = at("a", 10_000, 5_000);
+        let surely = |now: &Moment| now.surely_since(&then).as_millis();
+        assert_eq!(surely(&at("a", 86_400_000, 6_000)), 1_000);
+        assert_eq!(surely(&at("b", 86_400_000, 700)), 700);
+        assert_eq!(surely(&at("b", -86_400_000, 0)), 0);
     }
 
     #[test]

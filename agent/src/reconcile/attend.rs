@@ -26,6 +26,8 @@ pub(super) enum End {
         why: String,
         /// Whether trying again could help.
         passing: bool,
+        /// Whether something that it had started is what failed.
+        died: bool,
     },
     /// It was taken back because something more urgent waits. Nothing is said about anything.
     GaveWay,
@@ -209,7 +211,7 @@ impl Stack {
         if let Some(why) = self.would_go_back()? {
             call.away(&why);
         }
-        if kind == Kind::Fetch && self.has_new_to_heal()? {
+        if kind == Kind::Fetch && self.has_new_to_heal().await? {
             call.away("something has to be healed");
         }
         Ok(())

@@ -1,7 +1,7 @@
 //! Healing: what should run and does not is brought back, each container with its own patience. Who
 //! else is at work is left alone; what somebody else made right is adopted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use state::bug::{self, Bug};
 use state::drift::{Drift, Wanted};
 use state::journal::{Kind, Operation};
 use state::name::ServiceName;
-use state::record::Change;
+use state::record::{Change, Standing};
 use state::release::Author;
 use state::time::Moment;
 
@@ -32,7 +32,15 @@ impl Stack {
         self.adopt_look_alikes(&wanted, &at_work).await?;
         self.compare()?;
         self.forget_healed(&now);
-        let due = self.due(&wanted, &at_work, &now);
+        let asked = self.data_in_question(&wanted).await?;
+        let due = self.due(&wanted, &at_work, &asked, &now);
+        if !asked.is_empty() {
+            let names: Vec<&str> = asked.iter().map(ServiceName::as_str).collect();
+            self.waits.push(format!(
+                "what is asked for: until it is applied nothing changes about the data of {}",
+                names.join(", ")
+            ));
+        }
         if due.is_empty() {
             if !self.drift.is_empty() {
                 let settles = |d: &Drift| !self.settles(d, &wanted, &now).is_zero();
@@ -62,20 +70,22 @@ impl Stack {
         }
         for group in self.healing_groups(&wanted, due) {
             let ended = self.mend(&wanted, &group).await?;
-            if !matches!(ended, End::GaveWay | End::Failed { passing: true, .. }) {
-                self.count_deaths(&group);
-            }
             match ended {
-                End::Done => {}
-                End::Failed { why, passing } => {
+                End::Done => {
+                    self.count_deaths(&group);
+                    self.uncount(group.iter().filter(|d| !is_dead(d)));
+                }
+                End::Failed { why, passing, died } => {
                     self.waits.push(format!("another try to heal: {why}"));
                     for drift in &group {
                         if let Some(healing) = self.healing.get_mut(&slot(drift)) {
                             healing.failed = true;
                         }
                     }
-                    if passing {
-                        // It says nothing about the container: it is no death.
+                    if died && !passing {
+                        self.count_deaths(&group);
+                    } else {
+                        // It says nothing about the container, as where its image is gone: it is no death.
                         self.uncount(&group);
                     }
                 }
@@ -99,9 +109,16 @@ impl Stack {
     }
 
     /// The differences that may be healed now.
-    fn due(&self, wanted: &Wanted, at_work: &BTreeMap<ServiceName, Duration>, now: &Moment) -> Vec<Drift> {
+    fn due(
+        &self,
+        wanted: &Wanted,
+        at_work: &BTreeMap<ServiceName, Duration>,
+        asked: &BTreeSet<ServiceName>,
+        now: &Moment,
+    ) -> Vec<Drift> {
         let may = |d: &&Drift| {
             !at_work.contains_key(d.service())
+                && !asked.contains(d.service())
                 && self.settles(d, wanted, now).is_zero()
                 && self
                     .healing
@@ -111,9 +128,19 @@ impl Stack {
         self.drift.iter().filter(may).cloned().collect()
     }
 
+    /// The services that another image than that of the current generation has written to, while a request waits:
+    /// whether their data gets another image again is its question, and what would show that there is one stays.
+    async fn data_in_question(&self, wanted: &Wanted) -> Result<BTreeSet<ServiceName>, Stop> {
+        if self.drift.is_empty() || self.record.standing != Standing::Pending {
+            return Ok(BTreeSet::new());
+        }
+        let changes = self.data_changes(wanted).await?;
+        Ok(changes.into_iter().map(|change| change.service).collect())
+    }
+
     /// Whether there is something to heal that was not tried a short while ago: what keeps dying has
     /// no claim on what may be its remedy.
-    pub(super) fn has_new_to_heal(&mut self) -> Result<bool, Stop> {
+    pub(super) async fn has_new_to_heal(&mut self) -> Result<bool, Stop> {
         self.compare()?;
         if self.is_left_alone() || self.is_paused() {
             return Ok(false);
@@ -124,7 +151,8 @@ impl Stack {
         let now = self.now();
         self.forget_healed(&now);
         let at_work = self.sightings.at_work(&self.record, &self.seen, &now);
-        let due = self.due(&wanted, &at_work, &now);
+        let asked = self.data_in_question(&wanted).await?;
+        let due = self.due(&wanted, &at_work, &asked, &now);
         Ok(due.iter().any(|d| !self.healing.contains_key(&slot(d))))
     }
 
@@ -165,12 +193,12 @@ impl Stack {
     /// What had exited, and was started again, has died once more.
     fn count_deaths(&mut self, group: &[Drift]) {
         let policies = Arc::clone(&self.policies);
-        for drift in group.iter().filter(|d| matches!(d, Drift::Down { .. })) {
+        for drift in group.iter().filter(|d| is_dead(d)) {
             self.record.health.died(drift.service(), &policies, 1);
         }
     }
 
-    fn uncount(&mut self, group: &[Drift]) {
+    fn uncount<'d>(&mut self, group: impl IntoIterator<Item = &'d Drift>) {
         for drift in group {
             if let Some(healing) = self.healing.get_mut(&slot(drift)) {
                 healing.tries = healing.tries.saturating_sub(1);
@@ -245,6 +273,7 @@ impl Stack {
             return Ok(End::Failed {
                 why: String::from("another agent owns this stack"),
                 passing: true,
+                died: false,
             });
         }
         let id = self.urgent_operation_id()?;
@@ -254,6 +283,7 @@ impl Stack {
                 return Ok(End::Failed {
                     why: error.to_string(),
                     passing: true,
+                    died: false,
                 });
             }
         };
@@ -275,6 +305,11 @@ impl Stack {
         self.see_again().await?;
         Ok(end)
     }
+}
+
+/// Whether the right container had ended. One that somebody removed, or made otherwise, has not died.
+fn is_dead(drift: &Drift) -> bool {
+    matches!(drift, Drift::Down { .. })
 }
 
 /// The replica that a difference is about.

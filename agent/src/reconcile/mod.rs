@@ -42,7 +42,7 @@ use crate::backoff::Backoff;
 use crate::clock::Clock;
 use crate::database::Database;
 use crate::engine::{Engine, EngineError, EngineInfo};
-use crate::inputs::Inputs;
+use crate::inputs::{Inputs, Look};
 use crate::probe::Prober;
 use crate::shared::{Next, Shared};
 use crate::watch::Settled;
@@ -136,8 +136,9 @@ pub struct Stack {
     /// Since when the daemon has seen no entry in desired.toml. What came of it is in the record.
     let_go_at: Option<Moment>,
     settle: Duration,
-    inputs: Option<Inputs>,
-    fingerprint: Option<Digest>,
+    inputs: Option<Arc<Inputs>>,
+    /// What was read last of the files.
+    looked: Option<Look>,
     problems: Vec<Problem>,
     settled: Settled<Digest>,
     settle_left: Option<Duration>,
@@ -216,7 +217,7 @@ impl Stack {
             let_go_at: None,
             settle,
             inputs: None,
-            fingerprint: None,
+            looked: None,
             problems: Vec::new(),
             settled: Settled::new(settle),
             settle_left: None,
@@ -392,7 +393,9 @@ impl Stack {
                 return Ok(Requeue(self.resync));
             }
             // What a restart has found half-way is tried again with the same patience; a heal has its own.
-            if let End::Failed { why, passing: true } = self.carry_on().await?
+            if let End::Failed {
+                why, passing: true, ..
+            } = self.carry_on().await?
                 && kind != Kind::Heal
             {
                 self.back_off(&why);

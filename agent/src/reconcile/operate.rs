@@ -71,7 +71,11 @@ impl Stack {
             dialect: self.dialect(),
             operation,
         };
-        Ok(plan(wanted, drift, &ground, kind))
+        let unchanged = match kind {
+            Kind::Deploy => self.record.unchanged(&wanted.hashes),
+            _ => BTreeSet::new(),
+        };
+        Ok(plan(wanted, drift, &ground, kind).map(|plan| plan.leaving(unchanged)))
     }
 
     /// The containers that a drift is about, as far as they are there; and what else runs, where a release is
@@ -201,7 +205,10 @@ impl Stack {
             plan,
         })));
         self.commit(&changes)?;
-        if let End::Failed { why, passing: true } = self.carry_on().await? {
+        if let End::Failed {
+            why, passing: true, ..
+        } = self.carry_on().await?
+        {
             self.back_off(&why);
         }
         self.see_again().await
@@ -288,7 +295,10 @@ impl Stack {
 
     /// Carries out the rollback that was begun.
     pub(super) async fn finish_going_back(&mut self) -> Result<(), Stop> {
-        if let End::Failed { why, passing: true } = self.carry_on().await? {
+        if let End::Failed {
+            why, passing: true, ..
+        } = self.carry_on().await?
+        {
             self.back_off(&why);
         }
         self.see_again().await
@@ -351,8 +361,16 @@ impl Stack {
                 End::Done
             }
             Halt::TakenBack { passing: true, .. } if gave_way => End::GaveWay,
-            Halt::TakenBack { why, passing } => End::Failed { why, passing },
-            Halt::Paused { why } | Halt::Stuck { why } => End::Failed { why, passing: false },
+            Halt::TakenBack { why, passing } => End::Failed {
+                why,
+                passing,
+                died: open.failed_after_a_start(),
+            },
+            Halt::Paused { why } | Halt::Stuck { why } => End::Failed {
+                why,
+                passing: false,
+                died: open.failed_after_a_start(),
+            },
         })
     }
 
@@ -374,7 +392,7 @@ impl Stack {
     }
 
     /// What would change about data by going from what runs to `wanted`.
-    async fn data_changes(&self, wanted: &Wanted) -> Result<Vec<DataChange>, Stop> {
+    pub(super) async fn data_changes(&self, wanted: &Wanted) -> Result<Vec<DataChange>, Stop> {
         let Some(current) = self.record.current() else {
             return Ok(Vec::new());
         };

@@ -1,6 +1,7 @@
 //! From the files to a request, from a request to a generation. First contact changes nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use state::bug::{self, Bug};
@@ -34,7 +35,7 @@ enum Meeting {
     /// The files were not read yet.
     Waits,
     /// Now; `again`: under another request than the one that was asked about.
-    Now { inputs: Box<Inputs>, again: bool },
+    Now { inputs: Arc<Inputs>, again: bool },
 }
 
 impl Stack {
@@ -89,7 +90,7 @@ impl Stack {
     }
 
     /// Reads the files when they may have changed.
-    fn settled_inputs(&mut self) -> Option<Inputs> {
+    fn settled_inputs(&mut self) -> Option<Arc<Inputs>> {
         let now = self.now();
         let fresh = self
             .look_at
@@ -121,10 +122,11 @@ impl Stack {
             }
         };
         let key = self.edges.store.host_key();
-        let look = inputs::read(&*self.edges.source, &self.settings, &desired, &key);
-        self.fingerprint = Some(look.fingerprint.clone());
-        match look.inputs {
-            Ok(inputs) => match self.settled.look(look.fingerprint, &now) {
+        let last = self.looked.take();
+        let look = inputs::read_again(&*self.edges.source, &self.settings, &desired, &key, last.as_ref());
+        let fingerprint = look.fingerprint.clone();
+        match self.looked.insert(look).inputs.clone() {
+            Ok(inputs) => match self.settled.look(fingerprint, &now) {
                 Quiet::Yes => return Some(inputs),
                 Quiet::NotYet(left) => {
                     self.settle_left = Some(left);
@@ -132,7 +134,7 @@ impl Stack {
                 }
             },
             Err(problems) => {
-                self.settled.look(look.fingerprint, &now);
+                self.settled.look(fingerprint, &now);
                 for problem in &problems {
                     tracing::error!(stack = %self.settings.name, "{problem}; the last valid request stays in force");
                 }
@@ -144,12 +146,11 @@ impl Stack {
 
     /// What these inputs ask for: what is in force already with its retries, or something new.
     fn request_for(&self, inputs: &Inputs) -> Request {
-        let bytes = serde_json::to_vec(&inputs.spec).expect("a stack is plain data");
         let fresh = Request {
             desired: inputs.desired.clone(),
             env: inputs.env.clone(),
             config: inputs.config.clone(),
-            spec: state::name::Digest::of(&bytes),
+            spec: inputs.content.clone(),
             accepted: self.now(),
             retries: 0,
         };
@@ -162,9 +163,8 @@ impl Stack {
         if known == Some(again.id()) { again } else { fresh }
     }
 
-    fn take_inputs(&mut self, inputs: Inputs) -> Result<(), Stop> {
+    fn take_inputs(&mut self, inputs: Arc<Inputs>) -> Result<(), Stop> {
         let request = self.request_for(&inputs);
-        let bytes = serde_json::to_vec(&inputs.spec).expect("a stack is plain data");
         // What could not be kept is read again: nothing may be made of it before.
         self.settle_left = Some(AGAIN);
         let back = state::order::taken_up(&self.record);
@@ -174,6 +174,7 @@ impl Stack {
             self.have(inputs);
             return Ok(());
         }
+        let bytes = serde_json::to_vec(&inputs.spec).expect("a stack is plain data");
         if !bug::is(Bug::RequestBeforeItsContent) {
             self.edges.store.put_object(&bytes)?;
         }
@@ -192,7 +193,7 @@ impl Stack {
     }
 
     /// These inputs are what the request in force was made of.
-    fn have(&mut self, inputs: Inputs) {
+    fn have(&mut self, inputs: Arc<Inputs>) {
         self.inputs = Some(inputs);
         self.settle_left = None;
     }
@@ -208,7 +209,7 @@ impl Stack {
                     .push(String::from("the files, to compare them with what runs"));
                 return Ok(false);
             }
-            Meeting::Now { inputs, again } => (*inputs, again),
+            Meeting::Now { inputs, again } => (inputs, again),
         };
         let theirs: Vec<ContainerObs> = self
             .seen
@@ -314,7 +315,7 @@ impl Stack {
         }
         match &self.inputs {
             Some(inputs) => Meeting::Now {
-                inputs: Box::new(inputs.clone()),
+                inputs: Arc::clone(inputs),
                 again,
             },
             // Nothing is there that could be met.
@@ -657,11 +658,15 @@ impl Stack {
         match self.carry_on().await? {
             End::Done => Ok(references.iter().all(|r| self.record.resolved.contains_key(r))),
             End::GaveWay => Ok(false),
-            End::Failed { why, passing: true } => {
+            End::Failed {
+                why, passing: true, ..
+            } => {
                 self.back_off(&why);
                 Ok(false)
             }
-            End::Failed { why, passing: false } => {
+            End::Failed {
+                why, passing: false, ..
+            } => {
                 let missing = references
                     .into_iter()
                     .filter(|r| !self.record.resolved.contains_key(r));

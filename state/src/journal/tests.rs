@@ -5,6 +5,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::step::Target;
 
 fn failed(index: usize) -> Event {
     Event::Failed {
@@ -148,6 +149,32 @@ fn operation(steps: usize) -> Operation {
         begun: at,
         plan: Plan::of(vec![step; steps]),
     }
+}
+
+/// What could not even be made says nothing about whether it lives.
+#[test]
+fn only_what_was_started_can_have_failed_after_its_start() {
+    let target = || Target::New(crate::fixture::service("api"), 1);
+    let start = Step::Start {
+        target: target(),
+        service: crate::fixture::service("api"),
+        grace: std::time::Duration::ZERO,
+    };
+    let watch = Step::Watch {
+        targets: vec![(target(), crate::fixture::service("api"))],
+        span: std::time::Duration::ZERO,
+    };
+    let mut operation = operation(1);
+    operation.plan.steps.extend([start, watch]);
+    let check = |index: usize, expected| {
+        let mut open = OpenOperation::new(operation.clone());
+        open.events = vec![failed(index).at(&crate::fixture::at(0))];
+        assert_eq!(open.failed_after_a_start(), expected, "step {index}");
+    };
+    check(0, false);
+    check(1, true);
+    check(2, true);
+    assert!(!OpenOperation::new(operation.clone()).failed_after_a_start());
 }
 
 /// Whoever wrote a journal before entries had a time wrote the bare event.

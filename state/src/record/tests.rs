@@ -6,6 +6,7 @@ use super::{Approval, Ask, Change, Hold, ImpossibleChange, StackRecord, Standing
 use crate::fixture::{at, generation, image, record, release, request};
 use crate::health::HealthRecord;
 use crate::journal::{Ending, Event, Kind, Operation};
+use crate::name::ServiceName;
 use crate::plan::Plan;
 use crate::release::{Author, GenerationNumber, Verdict};
 
@@ -121,4 +122,20 @@ fn the_same_wish_at_another_time_is_the_same_request_and_a_retry_is_not() {
     assert_eq!(again.id(), request(1).id());
     again.retries += 1;
     assert_ne!(again.id(), request(1).id());
+}
+
+#[test]
+fn a_release_leaves_alone_what_the_proven_one_has_too() {
+    let next = generation(2, release(&[("api", 2), ("db", 9), ("new", 1)]), Verdict::Trial);
+    let check = |verdict, expected: &[&str]| {
+        let old = generation(1, release(&[("api", 1), ("db", 9), ("old", 1)]), verdict);
+        let left = record(vec![old]).unchanged(&next.hashes);
+        let left: Vec<&str> = left.iter().map(ServiceName::as_str).collect();
+        assert_eq!(left, expected, "{verdict}");
+    };
+    check(Verdict::Good, &["db"]);
+    // What was never proven may be the cause.
+    check(Verdict::Trial, &[]);
+    check(Verdict::Bad, &[]);
+    assert!(record(Vec::new()).unchanged(&next.hashes).is_empty());
 }

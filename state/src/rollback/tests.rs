@@ -8,16 +8,17 @@ use std::time::Duration;
 use expect_test::{Expect, expect};
 use proptest::prelude::*;
 
-use super::{Failure, Retreat, again, ordered, retreat, target};
+use super::{Failure, Retreat, again, is_unfinished, ordered, retreat, target};
 use crate::fixture::{at, generation, quarantine, record, release, request, service, stack};
 use crate::name::{Role, ServiceName};
 use crate::observed::{Known, SchemaHead};
 use crate::policy::{
     Approval as Consent, FailureAction, OnTimeout, Severity, SeverityMatrix, SeverityPolicy, TrialPolicy,
 };
-use crate::record::{Answer, Approval, Ask, Restored, StackRecord};
+use crate::record::{Answer, Approval, Ask, Restored, StackRecord, Standing};
 use crate::release::{Author, Blame, GenerationNumber, Verdict};
 use crate::stack_spec::StackSpec;
+use crate::time::Moment;
 
 /// A failure of `api`, of which every row changes something.
 struct Case {
@@ -209,6 +210,50 @@ fn the_budget_counts_per_request_and_within_its_span() {
         spent(2, &[400, 3900]),
         expect!["to 1, blaming images api=000000000002"],
     );
+}
+
+/// Whoever sets the wall clock after a restart of the host makes no room in the budget.
+#[test]
+fn what_was_before_this_boot_counts_until_the_boot_is_as_old_as_the_span() {
+    let long_ago = |now: u64| {
+        move |c: &mut Case| {
+            let then = Moment {
+                wall_ms: 0,
+                boot_ms: 9_000_000,
+                boot_id: String::from("the boot before"),
+            };
+            c.now = now;
+            c.record.rollbacks = vec![(request(2).id(), then); 2];
+        }
+    };
+    check(
+        long_ago(3599),
+        expect!["hold for a person: 2 automatic rollbacks within 1h for this request: the budget is spent"],
+    );
+    check(long_ago(3600), expect!["to 1, blaming images api=000000000002"]);
+}
+
+#[test]
+fn a_rollback_is_unfinished_while_what_was_left_runs_and_nothing_else_is_asked_for() {
+    let check = |verdict, standing: &Standing, expected| {
+        let mut case = Case::new();
+        judge(&mut case, 2, verdict);
+        case.record.standing = standing.clone();
+        assert_eq!(is_unfinished(&case.record), expected, "{verdict} {standing:?}");
+    };
+    let left = |number| Standing::Quarantined(GenerationNumber(number));
+    check(Verdict::Bad, &left(2), true);
+    // Another release was asked for meanwhile, and failed before it ran.
+    check(Verdict::Bad, &left(3), true);
+    // What is asked for now may be the way forward.
+    check(Verdict::Bad, &Standing::Pending, false);
+    check(Verdict::Bad, &Standing::Applied(GenerationNumber(2)), false);
+    check(Verdict::Good, &left(3), false);
+    check(Verdict::Trial, &left(3), false);
+    let mut nothing = Case::new();
+    nothing.record.current = None;
+    nothing.record.standing = left(2);
+    assert!(!is_unfinished(&nothing.record));
 }
 
 /// Invariant 7: once proven, only what differs in the failing service or below it is blamed.

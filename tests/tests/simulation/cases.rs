@@ -7,10 +7,11 @@ use std::time::Duration;
 use agent::shared::ActKind;
 use libtest_mimic::{Failed, Trial};
 use state::journal::{Kind, OpenOperation, Progress};
-use state::name::ImageId;
+use state::name::{ContainerId, ImageId};
 use state::observed::ContainerState;
+use state::record::Ask;
 use state::release::{Generation, Verdict};
-use state::step::Step;
+use state::step::{Step, Target};
 
 use crate::edges::lock;
 use crate::hand;
@@ -35,6 +36,15 @@ pub(crate) fn trials() -> Vec<Trial> {
         case(
             "a_release_is_not_blamed_for_what_it_leaves_as_it_is",
             unwell_deploy,
+        ),
+        case(
+            "what_is_started_again_as_it_was_is_not_blamed",
+            ill_when_started_again,
+        ),
+        case("what_cannot_be_made_anew_has_not_died", without_its_image),
+        case(
+            "what_has_written_to_data_last_stays_until_it_is_asked_about",
+            asked_about_data,
         ),
         case("what_waits_for_an_unhealthy_dependency_has_not_died", unwell_heal),
         case("what_somebody_paused_is_not_killed", paused),
@@ -294,6 +304,120 @@ async fn unwell_deploy() -> Result<Host, String> {
     lock(&host.world).sick_until = Duration::ZERO;
     until_good(&host, "v2").await?;
     Ok(host)
+}
+
+/// A deploy of api that finds db ended, and starts it again as it was; and db is unhealthy for a while.
+async fn ill_when_started_again() -> Result<Host, String> {
+    let host = good_v1().await?;
+    give(&host, "v2", Behaviour::Well);
+    ask(&host, "v2");
+    tokio::time::sleep(Duration::from_millis(4500)).await;
+    {
+        let mut world = lock(&host.world);
+        world.sick_until = Duration::MAX;
+        let db = world.named("shop-db-1").ok_or("there is no db")?;
+        world.stop(&db, 1);
+    }
+    until(&host, "a deploy starts db again", |host| {
+        let starts = |step: &Step| matches!(step, Step::Start { service, target: Target::Existing(_), .. } if service.as_str() == "db");
+        let record = host.record();
+        record.operation.is_some_and(|open| {
+            open.operation.kind == Kind::Deploy && open.operation.plan.steps.iter().any(starts)
+        })
+    })
+    .await?;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    nothing_is_blamed(&host)?;
+    lock(&host.world).sick_until = Duration::ZERO;
+    until_good(&host, "v2").await?;
+    Ok(host)
+}
+
+/// Somebody has made cache of another image while v2 is on trial, and the image that it should be of is gone.
+async fn without_its_image() -> Result<Host, String> {
+    let host = good_v1().await?;
+    give(&host, "v2", Behaviour::Well);
+    ask(&host, "v2");
+    until(&host, "v2 is on trial", |host| {
+        let record = host.record();
+        record.operation.is_none() && record.current().is_some_and(|g| g.verdict == Verdict::Trial)
+    })
+    .await?;
+    {
+        let mut world = lock(&host.world);
+        let ours = world.tags["sim/cache:1"].clone();
+        image(&mut world, "sim/cache:2", Behaviour::Well);
+        let theirs = world.tags["sim/cache:2"].clone();
+        world.images.remove(&ours);
+        let cache = world.named("shop-cache-1").ok_or("there is no cache")?;
+        world.containers.get_mut(&cache).ok_or("no such container")?.image = theirs;
+    }
+    host.tell_files();
+    tokio::time::sleep(Duration::from_secs(240)).await;
+    nothing_is_blamed(&host)?;
+    until_good(&host, "v2").await?;
+    Ok(host)
+}
+
+/// A rollback that a person has ordered stops half-way, once db has its old image again; then another release is asked
+/// for, which has the new one.
+async fn asked_about_data() -> Result<Host, String> {
+    let host = good_v1().await?;
+    image(&mut lock(&host.world), "sim/db:1", Behaviour::Well);
+    give(&host, "v2", Behaviour::Well);
+    ask(&host, "v2");
+    until(&host, "v2 asks", is_asking).await?;
+    let granted = host.ask(ActKind::Approve).ok_or("nobody takes the answer")?;
+    granted
+        .await
+        .map_err(|error| error.to_string())?
+        .map_err(|r| format!("{r:?}"))?;
+    until_good(&host, "v2").await?;
+    drop(host.ask(ROLLBACK));
+    until(&host, "db has its old image", |host| {
+        let record = host.record();
+        record.operation.is_some_and(|open| {
+            let Progress::InFlight { index } = open.progress else { return false };
+            matches!(&open.operation.plan.steps[index], Step::Await { service, .. } if service.as_str() == "db")
+        })
+    })
+    .await?;
+    {
+        let mut world = lock(&host.world);
+        let api = world.named("shop-api-1.new-3").ok_or("there is no new api")?;
+        world.containers.remove(&api);
+    }
+    until(&host, "it has stopped half-way", |host| {
+        host.record().hold.is_some()
+    })
+    .await?;
+    let writer = db_that_runs(&host).ok_or("db does not run")?;
+    give(&host, "v3", Behaviour::Well);
+    ask(&host, "v3");
+    until(&host, "v3 asks", is_asking).await?;
+    tokio::time::sleep(Duration::from_secs(300)).await;
+    ensure(db_that_runs(&host).as_ref() == Some(&writer), || {
+        String::from("what has written last is gone, and nobody was asked")
+    })?;
+    let granted = host.ask(ActKind::Approve).ok_or("nobody takes the answer")?;
+    granted
+        .await
+        .map_err(|error| error.to_string())?
+        .map_err(|r| format!("{r:?}"))?;
+    until_good(&host, "v3").await?;
+    Ok(host)
+}
+
+fn is_asking(host: &Host) -> bool {
+    let asked = host.record().approval;
+    asked.is_some_and(|asked| asked.ask == Ask::DataChange && asked.answer.is_none())
+}
+
+fn db_that_runs(host: &Host) -> Option<ContainerId> {
+    let world = lock(&host.world);
+    let mut all = world.containers.iter();
+    all.find(|(_, c)| c.service.as_str() == "db" && c.runs())
+        .map(|(id, _)| id.clone())
 }
 
 /// api dies in its trial while db is unhealthy for a while.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use agent::inputs::{self, Inputs};
@@ -308,7 +309,7 @@ fn image(world: &mut World, behaviour: Behaviour) -> ImageId {
 }
 
 /// What the files ask for now.
-fn inputs(world: &Shared, settings: &StackSettings) -> Option<Inputs> {
+fn inputs(world: &Shared, settings: &StackSettings) -> Option<Arc<Inputs>> {
     let stacks: BTreeMap<_, bool> = [(settings.name.clone(), true)].into();
     let files = Files(world.clone());
     let desired = inputs::read_desired(&files, Path::new(DESIRED), &stacks).ok()?;

@@ -14,7 +14,7 @@ use state::health::Phase;
 use state::journal::{Entry, Event, Kind, OpenOperation, Operation, Progress};
 use state::name::{ContainerId, ImageId, ServiceName};
 use state::record::{Change, StackRecord};
-use state::release::{Author, GenerationNumber, Quarantine, Verdict};
+use state::release::{Author, Generation, GenerationNumber, Quarantine, Verdict};
 use state::step::{Step, Target};
 
 use crate::world::{Behaviour, Container, World};
@@ -477,14 +477,17 @@ impl World {
             let service: ServiceName = service.parse().expect("a name");
             images.get(&service).is_some_and(is_well)
         });
-        // Since shortly before it was begun: what failed may have been taken back for long.
+        // Since shortly before it was begun: what failed may have been taken back for long. An illness strikes for as
+        // long as it lasts.
         let minute = Duration::from_secs(60);
-        let struck = self
-            .struck
-            .is_some_and(|at| at + minute * 5 > self.laws.opened_at);
+        let struck = self.struck.max(Some(self.sick_until.min(self.now)));
+        let struck = struck.is_some_and(|at| at + minute * 5 > self.laws.opened_at);
         let struck = struck && (entry.why.contains("exited") || entry.why.contains("HEALTHCHECK"));
         // What the release has left as it was is no fault of it, whoever struck it.
-        let struck = struck && !before.operation.as_ref().is_some_and(failed_of_others);
+        let open = before.operation.as_ref();
+        let of_others =
+            open.is_some_and(|open| failed_of_others(open) || failed_as_before(open, before, generation));
+        let struck = struck && !of_others;
         // The engine has said no again and again, and that it is not about the release nobody can tell.
         let refused = entry.why.contains("something went wrong");
         // Whoever has its name is no fault of it, but a person has to say so: it is tried once, as with a port.
@@ -722,6 +725,22 @@ fn failed_of_others(open: &OpenOperation) -> bool {
     };
     let starts_it = |step: &Step| matches!(step, Step::Start { .. }) && step.target() == Some(target);
     !steps.iter().any(starts_it)
+}
+
+/// Whether what failed is of a service that the release leaves as it is proven.
+fn failed_as_before(open: &OpenOperation, before: &StackRecord, release: &Generation) -> bool {
+    let why = open.events.iter().find_map(|entry| match &entry.event {
+        Event::Failed { why, .. } => Some(why),
+        _ => None,
+    });
+    // `watch 2 new containers for 5s: db is unhealthy`: whichever step it was.
+    let words = why.and_then(|why| why.rsplit(": ").next());
+    let service = words.and_then(|words| words.split(' ').next()?.parse::<ServiceName>().ok());
+    let (Some(service), Some(current)) = (service, before.current()) else {
+        return false;
+    };
+    let hash = release.hashes.get(&service);
+    hash.is_some() && current.verdict == Verdict::Good && current.hashes.get(&service) == hash
 }
 
 fn is_journaled(open: &OpenOperation, call: &Call<'_>) -> bool {
