@@ -15,9 +15,9 @@ use super::deadline::Deadline;
 use super::manifest::{BackupId, How, Manifest, Verified};
 use super::store::{Listing, Store};
 use super::tools::APPLICATION;
-use super::{Ask, BackupError, Backups, Source, Tell};
+use super::{Ask, BackupError, Backups, Dump, Restored, Source, Tell};
 use crate::clock::Clock;
-use crate::database::{CopyKind, Staging, scratch_name};
+use crate::database::{CopyKind, Staging, restored_name, scratch_name};
 use crate::engine::Engine;
 
 /// Keeps backups in a state directory.
@@ -103,6 +103,17 @@ impl Backups for Archive {
         self.store.remove(stack, id)
     }
 
+    async fn restore_into(
+        &self,
+        source: Source<'_>,
+        dump: Dump<'_>,
+        operation: u64,
+        tell: Tell<'_>,
+        within: Duration,
+    ) -> Result<Restored, BackupError> {
+        self.restore_one(source, dump, operation, tell, within).await
+    }
+
     async fn clean(&self, source: Source<'_>, within: Duration) -> Result<(), BackupError> {
         let deadline = Deadline::new("cleaning up after backups", within);
         let _turn = self.turn(source.stack, deadline).await?;
@@ -129,11 +140,14 @@ const REMOVAL: Duration = Duration::from_secs(5);
 
 /// Whether it is a name that something is restored into, of any operation.
 fn is_scratch(database: &PgName, name: &PgName) -> bool {
-    let number = name
-        .as_str()
-        .strip_suffix("_check")
-        .and_then(|name| name.rsplit('_').next());
-    number
-        .and_then(|number| number.parse().ok())
-        .is_some_and(|operation| scratch_name(database, operation) == *name)
+    let number = |ending: &str| {
+        name.as_str()
+            .strip_suffix(ending)?
+            .rsplit('_')
+            .next()?
+            .parse()
+            .ok()
+    };
+    number("_check").is_some_and(|operation| scratch_name(database, operation) == *name)
+        || number("_back").is_some_and(|operation| restored_name(database, operation) == *name)
 }

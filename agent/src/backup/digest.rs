@@ -3,29 +3,51 @@
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
-use state::name::Digesting;
+use state::name::{Digest, Digesting};
 use tokio::fs::File;
 use tokio::io::{AsyncRead, ReadBuf};
+use tokio::time::timeout;
 
+use super::deadline::Deadline;
 use super::manifest::Manifest;
 use super::store::disk;
 use super::{BackupError, Progress, Stage, Tell};
 
 const PIECE: usize = 256 * 1024;
+/// How often it is told how much was read again.
+const LOOK: Duration = Duration::from_millis(250);
 /// After so many bytes the progress is told.
 const TOLD: u64 = 1 << 20;
 
 /// Makes sure that the file is the one that was written.
-pub(super) async fn check(path: PathBuf, manifest: &Manifest, tell: Tell<'_>) -> Result<(), BackupError> {
-    tell(Progress {
-        stage: Stage::Reading,
-        bytes: 0,
-        of: manifest.bytes,
-    });
-    let reading = tokio::task::spawn_blocking(move || read(&path).map_err(disk("read", &path)));
-    let (bytes, sha256) = reading.await.expect("a thread that only reads does not panic")?;
+pub(super) async fn check(
+    path: PathBuf,
+    manifest: &Manifest,
+    deadline: Deadline,
+    tell: Tell<'_>,
+) -> Result<(), BackupError> {
+    let seen = Arc::new(AtomicU64::new(0));
+    let is_wanted = Wanted(Arc::new(AtomicBool::new(true)));
+    let (counter, wanted) = (seen.clone(), is_wanted.0.clone());
+    let mut reading =
+        tokio::task::spawn_blocking(move || read(&path, &counter, &wanted).map_err(disk("read", &path)));
+    let read = loop {
+        tell(Progress {
+            stage: Stage::Reading,
+            bytes: seen.load(Ordering::Relaxed),
+            of: manifest.bytes,
+        });
+        let soon = LOOK.min(deadline.left()?);
+        if let Ok(read) = timeout(soon, &mut reading).await {
+            break read.expect("a thread that only reads does not panic");
+        }
+    };
+    let (bytes, sha256) = read?;
     let damaged = |what: String| BackupError::Damaged {
         id: manifest.id.clone(),
         what,
@@ -46,19 +68,30 @@ pub(super) async fn check(path: PathBuf, manifest: &Manifest, tell: Tell<'_>) ->
     Ok(())
 }
 
-fn read(path: &Path) -> io::Result<(u64, state::name::Digest)> {
+/// As long as it lives, somebody waits for what is read.
+struct Wanted(Arc<AtomicBool>);
+
+impl Drop for Wanted {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+}
+
+fn read(path: &Path, seen: &AtomicU64, wanted: &AtomicBool) -> io::Result<(u64, Digest)> {
     let mut file = std::fs::File::open(path)?;
     let (mut digest, mut bytes) = (Digesting::default(), 0);
     let mut piece = vec![0; PIECE];
-    loop {
+    while wanted.load(Ordering::Relaxed) {
         match file.read(&mut piece)? {
             0 => return Ok((bytes, digest.finish())),
             length => {
                 digest.update(&piece[..length]);
                 bytes += length as u64;
+                seen.store(bytes, Ordering::Relaxed);
             }
         }
     }
+    Err(io::ErrorKind::Interrupted.into())
 }
 
 /// A dump that tells how much of it was read.

@@ -101,6 +101,14 @@ pub enum BackupError {
         /// What is wrong with it.
         what: String,
     },
+    /// A file that is to be restored is no dump.
+    #[error("{} cannot be restored: {what}", .path.display())]
+    NoDump {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        what: String,
+    },
     /// What was restored is not what was dumped.
     #[error("the backup {id} is not what was dumped: {}", .what.join("; "))]
     Differs {
@@ -139,6 +147,7 @@ impl BackupError {
             | Self::Disk { .. }
             | Self::Missing(_)
             | Self::Damaged { .. }
+            | Self::NoDump { .. }
             | Self::Differs { .. } => false,
         }
     }

@@ -7,6 +7,7 @@ mod digest;
 mod error;
 mod make;
 mod manifest;
+mod restore;
 mod retention;
 mod said;
 mod sink;
@@ -16,10 +17,12 @@ mod tools;
 mod verify;
 mod versions;
 
+use std::path::Path;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use state::name::{ContainerId, StackName};
+use state::observed::SchemaHead;
 
 pub use self::archive::Archive;
 pub use self::error::BackupError;
@@ -51,6 +54,30 @@ pub struct Ask {
     pub copy: Option<PgName>,
     /// How long all of it may take.
     pub within: Duration,
+}
+
+/// What is restored.
+#[derive(Debug, Clone, Copy)]
+pub enum Dump<'a> {
+    /// A backup of the stack.
+    Backup(&'a BackupId),
+    /// Somebody's file: of `pg_dump`'s custom format, or SQL in UTF-8 as it writes it. Of the commands of `psql` those
+    /// that `pg_dump` writes without `--create` may stand in it (`\\restrict`, `\\unrestrict`, `\\.` after rows).
+    File(&'a Path),
+}
+
+/// What was restored beside the database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Restored {
+    /// The name of the new database, which lets nobody in. To take the database's place with
+    /// [`Staging::take_place`](crate::database::Staging::take_place), or to be dropped as a copy is.
+    pub database: PgName,
+    /// Its tables.
+    pub tables: u64,
+    /// The rows in all of them.
+    pub rows: u64,
+    /// Its version table.
+    pub head: SchemaHead,
 }
 
 /// How far it is.
@@ -103,6 +130,18 @@ pub trait Backups: Send + Sync {
 
     /// Removes one; gone is done.
     async fn remove(&self, stack: &StackName, id: &BackupId) -> Result<(), BackupError>;
+
+    /// Restores into a new database beside the stack's own, which stays as it is. A backup has to be what was written
+    /// and what was counted; of a file is known what came of it. Done once for an operation: what was restored whole
+    /// is found again.
+    async fn restore_into(
+        &self,
+        source: Source<'_>,
+        dump: Dump<'_>,
+        operation: u64,
+        tell: Tell<'_>,
+        within: Duration,
+    ) -> Result<Restored, BackupError>;
 
     /// Ends and removes what calls of this stack have left that were interrupted: half a dump, a tool that goes on,
     /// a database that was restored into.

@@ -21,10 +21,12 @@ pub enum CopyKind {
     New,
     /// What a backup is restored into.
     Scratch,
+    /// What was restored, whole, to take the database's name.
+    Restored,
 }
 
 impl CopyKind {
-    const ALL: [Self; 4] = [Self::Copy, Self::Aside, Self::New, Self::Scratch];
+    const ALL: [Self; 5] = [Self::Copy, Self::Aside, Self::New, Self::Scratch, Self::Restored];
 
     /// As the mark says it.
     fn as_str(self) -> &'static str {
@@ -33,6 +35,7 @@ impl CopyKind {
             Self::Aside => "aside",
             Self::New => "new",
             Self::Scratch => "scratch",
+            Self::Restored => "restored",
         }
     }
 }

@@ -2,13 +2,14 @@
 //! a little after its client is gone; the connection ends with its value.
 
 use std::future::Future;
+use std::io::Cursor;
 use std::time::Duration;
 
 use config::settings::PgName;
 use config::show_duration;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow};
+use tokio_postgres::{Client, CopyInSink, SimpleQueryMessage, SimpleQueryRow};
 
 use super::DatabaseError;
 use super::close::sessions_of;
@@ -119,6 +120,11 @@ impl Link {
     pub(super) async fn run(&self, sql: &str) -> Result<(), DatabaseError> {
         self.client.simple_query(sql).await?;
         Ok(())
+    }
+
+    /// Begins to send the rows that `sql`, a `COPY … FROM stdin`, asks for.
+    pub(super) async fn copy_in(&self, sql: &str) -> Result<CopyInSink<Cursor<Vec<u8>>>, DatabaseError> {
+        Ok(self.client.copy_in(sql).await?)
     }
 
     pub(super) async fn rows(&self, sql: &str) -> Result<Vec<SimpleQueryRow>, DatabaseError> {

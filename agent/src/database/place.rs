@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use config::settings::{DatabaseSettings, PgName};
+use jiff::Timestamp;
 use state::name::Digest;
 
 use super::login::Login;
@@ -53,11 +54,29 @@ pub fn scratch_name(database: &PgName, operation: u64) -> PgName {
     ours(&format!("{}{operation}_check", prefix(database)))
 }
 
+/// The name of the database that an operation restores into, to take the place of `database`: `shop_steadfast_7_back`.
+pub fn restored_name(database: &PgName, operation: u64) -> PgName {
+    ours(&format!("{}{operation}_back", prefix(database)))
+}
+
+/// The name under which the present `database` is set aside for one that was restored: `shop_before_20261126T191500Z`.
+pub fn before_name(database: &PgName, at: Timestamp) -> PgName {
+    ours(&format!(
+        "{}_before_{}",
+        base(database),
+        at.strftime("%Y%m%dT%H%M%SZ")
+    ))
+}
+
 /// What all names of ours for `database` begin with.
 pub(super) fn prefix(database: &PgName) -> String {
+    format!("{}_steadfast_", base(database))
+}
+
+fn base(database: &PgName) -> String {
     let name = database.as_str();
     if name.len() <= LONGEST_BASE {
-        return format!("{name}_steadfast_");
+        return name.to_owned();
     }
     let digest = Digest::of(name.as_bytes());
     let digest = &digest.as_str()[..8];
@@ -66,7 +85,7 @@ pub(super) fn prefix(database: &PgName) -> String {
         .rev()
         .find(|at| name.is_char_boundary(*at))
         .unwrap_or(0);
-    format!("{}~{digest}_steadfast_", &name[..cut])
+    format!("{}~{digest}", &name[..cut])
 }
 
 /// The name of what is made of `copy` before it takes the database's own name.
@@ -77,7 +96,8 @@ pub(super) fn new_name(copy: &PgName) -> PgName {
 /// Refuses a name that is not one of ours for `database`.
 pub(super) fn check_ours(database: &PgName, name: &PgName) -> Result<(), DatabaseError> {
     let (prefix, name) = (prefix(database), name.as_str());
-    if name.starts_with(&prefix) && name.len() <= LONGEST_NAME {
+    let is_before = name.starts_with(&format!("{}_before_", base(database)));
+    if (is_before || name.starts_with(&prefix)) && name.len() <= LONGEST_NAME {
         return Ok(());
     }
     Err(DatabaseError::other(format!(
@@ -105,7 +125,11 @@ mod tests {
         assert_eq!(new_name(&copy_name(&shop, 7)).as_str(), "shop_steadfast_7_new");
         let long: PgName = "é".repeat(31).parse().unwrap();
         let other: PgName = format!("{}a", "é".repeat(31)).parse().unwrap();
+        let at = "2026-11-26T19:15:00Z".parse().unwrap();
+        assert_eq!(before_name(&shop, at).as_str(), "shop_before_20261126T191500Z");
+        assert_eq!(restored_name(&shop, 7).as_str(), "shop_steadfast_7_back");
         for database in [&shop, &long, &other] {
+            check_ours(database, &before_name(database, at)).unwrap();
             for name in [
                 copy_name(database, u64::MAX),
                 aside_name(database, 7),

@@ -44,7 +44,8 @@ pub(super) async fn take_over(
         text(1)
     ))
     .await?;
-    if text(2) == "f" {
+    // What stands for no rights of its own is written out, where the other one has some.
+    if text(2) == "f" || has_rights(link, to).await? {
         grants(link, &name, &new, owner).await?;
     }
     settings(link, &name, &new).await?;
@@ -56,6 +57,14 @@ pub(super) async fn take_over(
     Ok(basics.get(3).map(str::to_owned))
 }
 
+async fn has_rights(link: &Link, database: &PgName) -> Result<bool, DatabaseError> {
+    let sql = format!(
+        "SELECT datacl IS NOT NULL FROM pg_catalog.pg_database WHERE datname = {}",
+        literal(database.as_str())
+    );
+    Ok(link.value(&sql).await?.as_deref() == Some("t"))
+}
+
 /// Each right as it was given, by whom it was given.
 async fn grants(link: &Link, name: &str, new: &str, owner: &str) -> Result<(), DatabaseError> {
     let rights = link
@@ -64,7 +73,8 @@ async fn grants(link: &Link, name: &str, new: &str, owner: &str) -> Result<(), D
                CASE a.grantee WHEN 0 THEN 'PUBLIC' \
                  ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantee)) END, \
                pg_catalog.pg_get_userbyid(a.grantor) \
-             FROM pg_catalog.pg_database d, pg_catalog.aclexplode(d.datacl) WITH ORDINALITY AS \
+             FROM pg_catalog.pg_database d, \
+               pg_catalog.aclexplode(coalesce(d.datacl, pg_catalog.acldefault('d', d.datdba))) WITH ORDINALITY AS \
                a (grantor, grantee, privilege_type, is_grantable, at) \
              WHERE d.datname = {name} ORDER BY a.grantor <> d.datdba, a.at"
         ))
@@ -164,7 +174,8 @@ async fn are_same(link: &Link, from: &str, to: &str) -> Result<bool, DatabaseErr
     let of = |name: &str| {
         format!(
             "SELECT datdba, datconnlimit, \
-               (SELECT array_agg(a::text ORDER BY a::text) FROM unnest(datacl) a), \
+               (SELECT array_agg(a::text ORDER BY a::text) \
+                FROM unnest(coalesce(datacl, pg_catalog.acldefault('d', datdba))) a), \
                (SELECT array_agg(s.setrole || ' ' || c ORDER BY s.setrole, c) \
                 FROM pg_catalog.pg_db_role_setting s, unnest(s.setconfig) c WHERE s.setdatabase = d.oid) \
              FROM pg_catalog.pg_database d WHERE datname = {name}"

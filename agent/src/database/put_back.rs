@@ -29,6 +29,53 @@ pub(super) async fn put_back(
     done
 }
 
+/// What was restored takes the name, itself and not a copy of it.
+pub(super) async fn take_place(
+    login: &Login,
+    restored: &PgName,
+    before: &PgName,
+    operation: u64,
+    within: Duration,
+) -> Result<(), DatabaseError> {
+    let database = login.database()?;
+    for name in [restored, before] {
+        check_ours(&database, name)?;
+    }
+    let link = Link::alone(login, &database, within).await?;
+    let before_mark = mark(CopyKind::Aside, &database, operation);
+    let done = match source(&link, &database, before, &before_mark).await? {
+        None => Ok(()),
+        Some(source) => match entry(&link, restored).await? {
+            Some(found) if found.is(&mark(CopyKind::Restored, &database, operation)) => {
+                swap_or_not(&link, &database, restored, before, source, &before_mark).await
+            }
+            _ => Err(DatabaseError::other(format!(
+                "\"{restored}\" is not what operation {operation} has restored"
+            ))),
+        },
+    };
+    link.end().await;
+    done
+}
+
+/// What has the properties that the new one gets: the database, or what is aside where it has no name any more.
+/// `None`: it was done before.
+async fn source<'a>(
+    link: &Link,
+    database: &'a PgName,
+    aside: &'a PgName,
+    aside_mark: &str,
+) -> Result<Option<&'a PgName>, DatabaseError> {
+    let there = entry(link, database).await?.is_some();
+    match entry(link, aside).await? {
+        Some(found) if there && found.is(aside_mark) => Ok(None),
+        Some(found) if there => Err(taken(&found)),
+        Some(_) => Ok(Some(aside)),
+        None if there => Ok(Some(database)),
+        None => Err(DatabaseError::missing(database.as_str())),
+    }
+}
+
 /// Looks how far it got before.
 async fn begin(
     link: &Link,
@@ -40,19 +87,12 @@ async fn begin(
     let new = new_name(copy);
     let aside_mark = mark(CopyKind::Aside, database, operation);
     let new_mark = mark(CopyKind::New, database, operation);
-    let there = entry(link, database).await?.is_some();
-    let source = match entry(link, aside).await? {
-        Some(found) if there && found.is(&aside_mark) => {
-            // Done before. What is left of a second attempt goes.
-            return match entry(link, &new).await? {
-                Some(left) if left.is(&new_mark) => drop_database(link, &new).await,
-                _ => Ok(()),
-            };
-        }
-        Some(found) if there => return Err(taken(&found)),
-        Some(_) => aside,
-        None if there => database,
-        None => return Err(DatabaseError::missing(database.as_str())),
+    let Some(source) = source(link, database, aside, &aside_mark).await? else {
+        // Done before. What is left of a second attempt goes.
+        return match entry(link, &new).await? {
+            Some(left) if left.is(&new_mark) => drop_database(link, &new).await,
+            _ => Ok(()),
+        };
     };
     if !entry(link, copy)
         .await?
@@ -63,7 +103,19 @@ async fn begin(
         )));
     }
     make(link, copy, &new, &new_mark).await?;
-    match swap(link, database, &new, aside, source, &aside_mark).await {
+    swap_or_not(link, database, &new, aside, source, &aside_mark).await
+}
+
+/// As [`swap`]; what fails leaves no transaction open.
+async fn swap_or_not(
+    link: &Link,
+    database: &PgName,
+    new: &PgName,
+    aside: &PgName,
+    source: &PgName,
+    aside_mark: &str,
+) -> Result<(), DatabaseError> {
+    match swap(link, database, new, aside, source, aside_mark).await {
         Err(DatabaseError::InUse { said, by }) => Err(DatabaseError::InUse { said, by }),
         Err(error) => {
             // The server gives the transaction up with the connection in any case.

@@ -13,12 +13,13 @@ use super::link::{Link, literal, quoted};
 use super::login::Login;
 use super::place::check_ours;
 
-/// Lets the database's user into a copy, and nobody that has no more rights than anybody.
+/// Lets the database's user into a copy, or what was restored, and nobody that has no more rights than anybody.
 pub(super) async fn open_copy(login: &Login, name: &PgName, within: Duration) -> Result<(), DatabaseError> {
     let database = login.database()?;
     let link = Link::alone(login, &database, within).await?;
     let found = entry(&link, name).await?;
-    if !found.is_some_and(|found| found.is_whole_copy_of(&database)) {
+    let restored = Some((CopyKind::Restored, database.as_str()));
+    if !found.is_some_and(|found| found.is_whole_copy_of(&database) || found.mark() == restored) {
         return Err(DatabaseError::other(format!(
             "\"{name}\" is no whole copy of \"{database}\""
         )));
@@ -64,6 +65,32 @@ pub(super) async fn make_scratch(
     ))
     .await?;
     let_in(&link, name).await?;
+    link.end().await;
+    Ok(())
+}
+
+/// What was restored into it is whole: it is closed, and can take the database's name.
+pub(super) async fn keep_restored(
+    login: &Login,
+    name: &PgName,
+    operation: u64,
+    within: Duration,
+) -> Result<(), DatabaseError> {
+    let database = login.database()?;
+    close_copy(login, name, within).await?;
+    let link = Link::alone(login, &database, within).await?;
+    let made = mark(CopyKind::Scratch, &database, operation);
+    let kept = mark(CopyKind::Restored, &database, operation);
+    match entry(&link, name).await? {
+        Some(found) if found.is(&kept) => {}
+        Some(found) if found.is(&made) => {
+            let name = quoted(name.as_str());
+            link.run(&format!("COMMENT ON DATABASE {name} IS {}", literal(&kept)))
+                .await?;
+        }
+        Some(found) => return Err(taken(&found)),
+        None => return Err(DatabaseError::missing(name.as_str())),
+    }
     link.end().await;
     Ok(())
 }

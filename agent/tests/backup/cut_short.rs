@@ -136,6 +136,10 @@ async fn a_call_that_is_dropped_is_cleaned_up_after() {
         made = bench.archive.make(bench.source(), &asked, &quiet) => panic!("it has ended: {made:?}"),
         waited = tokio::task::spawn_blocking(move || until(&server, &waited, "1")) => waited.unwrap(),
     }
+    // Whoever sees the processes of the host sees no secret.
+    let processes = docker(&["exec", bench.server.container.as_str(), "ps", "-eo", "args"]);
+    assert!(processes.contains("pg_dump --format=custom"), "{processes}");
+    assert!(!processes.contains(PASSWORD));
     bench.archive.clean(bench.source(), LONG).await.unwrap();
     until(&bench.server, &dumps("dropped", ""), "0");
     assert_eq!(bench.files(), Vec::<String>::new());

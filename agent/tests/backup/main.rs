@@ -5,5 +5,6 @@
 mod cut_short;
 mod elsewhere;
 mod making;
+mod restoring;
 mod support;
 mod verifying;

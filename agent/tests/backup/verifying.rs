@@ -3,6 +3,7 @@
 use std::fs;
 
 use steadfast::backup::{BackupError, BackupId, Backups as _, How, Verified};
+use steadfast::database::{Maintenance as _, Staging as _, copy_name};
 
 use super::support::{Bench, LONG, SHOP, ask, failed, quiet};
 
@@ -59,9 +60,9 @@ async fn what_is_not_what_was_written_or_dumped_does_not_pass() {
         ),
         (
             "\"public.parted_1\": 29,",
-            "",
+            "\"public.parted_0\": 0, \"public.parted_1\": 29,",
             How::List,
-            "it has the rows of 5 tables, and 4 were counted",
+            "it has the rows of 5 tables, and those of 6 were counted",
         ),
     ] {
         assert!(json.contains(from), "{json}");
@@ -137,7 +138,25 @@ async fn what_a_crash_left_is_dropped_and_nobody_elses() {
     );
     beside("CREATE DATABASE crashed_steadfast_5_check");
     half("crashed_steadfast_6");
+    // A copy that was dumped when the agent was killed.
+    let copy = copy_name(&bench.database, 2);
+    bench.postgres.close(bench.place(), LONG).await.unwrap();
+    bench.postgres.copy(bench.place(), &copy, 2, LONG).await.unwrap();
+    bench.postgres.open(bench.place(), LONG).await.unwrap();
+    bench
+        .postgres
+        .open_copy(bench.place(), &copy, LONG)
+        .await
+        .unwrap();
+    let is_open = "SELECT datallowconn, datconnlimit FROM pg_database WHERE datname = 'crashed_steadfast_2'";
+    assert_eq!(beside(is_open), "t|-1");
     bench.archive.clean(bench.source(), LONG).await.unwrap();
+    assert_eq!(beside(is_open), "f|0");
+    bench
+        .postgres
+        .drop_copy(bench.place(), &copy, LONG)
+        .await
+        .unwrap();
     assert_eq!(bench.left(), "crashed_steadfast_5_check\ncrashed_steadfast_6");
     assert_eq!(bench.files().len(), 2);
 
