@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use state::durable::{FileSystem, HostFiles, NewFile};
-use steadfast::backup::{BackupError, Backups as _, Source};
-use steadfast::database::{DatabaseError, Place};
+use steadfast::backup::{BackupError, Backups as _, Dump, How, Source};
+use steadfast::database::{DatabaseError, Maintenance as _, Place};
+use tokio::time::timeout;
 
 use super::support::{Bench, LONG, PASSWORD, Server, archive, ask, docker, env, failed, quiet, settings};
 
@@ -145,6 +146,45 @@ async fn a_call_that_is_dropped_is_cleaned_up_after() {
     assert_eq!(bench.files(), Vec::<String>::new());
     holder.let_go();
     bench.archive.make(bench.source(), &asked, &quiet).await.unwrap();
+}
+
+#[tokio::test]
+async fn dropped_at_any_instant_it_is_done_by_the_next_call() {
+    let Some(bench) = Bench::new("anytime").await else {
+        return;
+    };
+    bench.sql(ROWS);
+    let (archive, source) = (&bench.archive, bench.source());
+    for (operation, millis) in (1..).zip([2, 30, 90, 170, 300]) {
+        let soon = Duration::from_millis(millis);
+        let asked = ask(operation);
+        let making = archive.make(source, &asked, &quiet);
+        let _ = timeout(soon, making).await;
+        for found in archive.list(&bench.stack).unwrap().backups {
+            assert_eq!(found.rows(), 20_000);
+        }
+        let made = archive.make(source, &asked, &quiet).await.unwrap();
+        let verify = || archive.verify(source, &made.id, How::Restored, &quiet, LONG);
+        let _ = timeout(soon * 2, verify()).await;
+        assert_eq!(verify().await.unwrap().rows, Some(20_000));
+        let restore = || archive.restore_into(source, Dump::Backup(&made.id), operation, &quiet, LONG);
+        let _ = timeout(soon * 3, restore()).await;
+        let restored = restore().await.unwrap();
+        assert_eq!(restored.rows, 20_000);
+        let dropped = bench
+            .postgres
+            .drop_copy(bench.place(), &restored.database, LONG)
+            .await;
+        dropped.unwrap();
+        archive.clean(source, LONG).await.unwrap();
+        assert_eq!(bench.left(), "", "after {millis} ms");
+        let listing = archive.list(&bench.stack).unwrap();
+        assert_eq!(
+            (listing.backups.len() as u64, listing.damaged.len()),
+            (operation, 0)
+        );
+        assert_eq!(bench.files().len() as u64, 2 * operation, "{:?}", bench.files());
+    }
 }
 
 #[tokio::test]
