@@ -35,6 +35,7 @@ impl Stack {
         let asked = self.data_in_question(&wanted).await?;
         let due = self.due(&wanted, &at_work, &asked, &now);
         if !asked.is_empty() {
+            self.healing.retain(|(service, _), _| !asked.contains(service));
             let names: Vec<&str> = asked.iter().map(ServiceName::as_str).collect();
             self.waits.push(format!(
                 "what is asked for: until it is applied nothing changes about the data of {}",

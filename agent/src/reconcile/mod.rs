@@ -445,13 +445,20 @@ impl Stack {
             let begun = self.begin_what_is_new().await;
             room = self.unless_full(begun)?;
         }
-        if !self.is_called_away() {
+        if self.goes_on() {
             self.heal().await?;
         }
-        if !self.is_called_away() {
+        if self.goes_on() {
             self.judge().await?;
         }
         Ok(room)
+    }
+
+    /// Whether the rest of a pass is worth its while: what was heard beside an operation may say that nothing more is to
+    /// be touched. What only looks sees what comes after a pause.
+    fn goes_on(&self) -> bool {
+        let rests = self.is_paused() && !self.only_looks;
+        !self.is_called_away() && !rests && !self.is_let_go()
     }
 
     /// What is new is begun only where there is room for what may have to mend it.
@@ -797,6 +804,10 @@ impl Stack {
             let well = proven && self.record.health.failing_since.is_none();
             due(if well { shortest * 2 } else { shortest });
         }
+        if let Some(pause) = &self.record.pause {
+            due(now.until(&pause.until));
+            return Requeue(next.max(Duration::from_millis(20)));
+        }
         for healing in self.healing.values() {
             if !self.drift.is_empty() {
                 due(now.until(&healing.not_before).max(AGAIN));
@@ -812,9 +823,6 @@ impl Stack {
         }
         if let Some((_, at)) = &self.retry {
             due(now.until(at).max(AGAIN));
-        }
-        if let Some(pause) = &self.record.pause {
-            due(now.until(&pause.until));
         }
         Requeue(next.max(Duration::from_millis(20)))
     }

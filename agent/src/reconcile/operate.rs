@@ -393,10 +393,10 @@ impl Stack {
 
     /// What would change about data by going from what runs to `wanted`.
     pub(super) async fn data_changes(&self, wanted: &Wanted) -> Result<Vec<DataChange>, Stop> {
-        let Some(current) = self.record.current() else {
-            return Ok(Vec::new());
+        let spec = match self.record.current() {
+            Some(current) => self.load_spec(&current.spec)?,
+            None => None,
         };
-        let spec = self.load_spec(&current.spec)?;
         let tagged = self.inputs.as_ref().map(|inputs| inputs.tagged.clone());
         let images = self.images_at_work(&wanted.images);
         let mut carried = self.record.carried_targets();

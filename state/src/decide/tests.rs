@@ -8,7 +8,7 @@ use std::time::Duration;
 use expect_test::{Expect, expect};
 
 use super::{Judgement, Reply, answer, judge, span};
-use crate::fixture::{at, generation, quarantine, record, release, request, service, stack};
+use crate::fixture::{at, generation, image, quarantine, record, release, request, service, stack};
 use crate::health::{HealthRecord, Overall};
 use crate::name::{Digest, ImageId, ServiceName};
 use crate::policy::{Severity, TrialPolicy};
@@ -166,6 +166,25 @@ fn other_data_and_first_contact_are_asked_about() {
             a.running = None;
         },
         expect!["ask DataChange: db: nobody can tell any more what data it has now"],
+    );
+    // No release has run yet, and somebody has made db by hand.
+    reply(
+        |a| {
+            a.record.current = None;
+            a.images = BTreeMap::from([(service("db"), image(7))]);
+            a.running = None;
+        },
+        expect![
+            "ask DataChange: db: image 000000000007 → 000000000001, on the data at /var/lib/postgresql/data; db: nobody can tell any more what data it has now"
+        ],
+    );
+    reply(
+        |a| {
+            a.record.current = None;
+            a.images.clear();
+            a.running = None;
+        },
+        expect!["Apply"],
     );
     // The image's own volume, which no file names.
     reply(

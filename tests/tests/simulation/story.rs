@@ -35,8 +35,8 @@ const STATE: &str = "/state";
 const RIVAL: &str = "agent-two";
 /// So many changes and records at rest are no rest.
 const SPIN: u64 = 30;
-/// So many changes and records are one try to heal.
-const TRY: u64 = 26;
+/// So many changes and records are one try to heal that replaces a container, and is taken back.
+const TRY: u64 = 40;
 
 /// How fast a story goes, and how much of it there is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
