@@ -1,6 +1,8 @@
 //! Carries out a plan, step by step, each journaled before its effect. No policy in here: a step
 //! says itself what it is and how it is taken back, and who calls an operation away knows why.
 
+mod schema;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -22,6 +24,7 @@ use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::engine::{Engine, EngineError, NewContainer};
+pub use schema::Work;
 
 /// How often a condition is looked at.
 const POLL: Duration = Duration::from_millis(100);
@@ -31,6 +34,8 @@ const ATTEMPTS: u32 = 3;
 const REMOVALS: u32 = 5;
 /// How often taking a step back is tried while its failure may pass.
 const UNDO_TRIES: u32 = 30;
+/// How often a database that does not answer is asked again: it may be on its way up.
+const DATABASE_TRIES: u32 = 60;
 /// How long to wait before an engine that is away is tried again.
 const AWAY: Duration = Duration::from_secs(1);
 
@@ -60,6 +65,8 @@ pub struct Executor<'a> {
     /// How many events of the journal there were when the engine was last seen away, or the agent itself was: what
     /// was started before that may have ended while nobody looked.
     pub unseen: AtomicUsize,
+    /// The database; `None`: the stack has none that is worked on.
+    pub work: Option<Work<'a>>,
     /// Told after every step.
     pub tell: &'a (dyn Fn(&OpenOperation) + Send + Sync),
 }
@@ -68,6 +75,10 @@ pub struct Executor<'a> {
 enum Failure {
     /// For good.
     Final(String),
+    /// For good, and the schema is not where it was, or nobody knows.
+    Moved(String),
+    /// The database does not answer, and was waited for.
+    Away(String),
     /// Nothing is said about the release: trying again later may help.
     Passing(String),
     /// The daemon stops.
@@ -133,11 +144,12 @@ impl Executor<'_> {
             return Ok(false);
         }
         if bug::is(Bug::EffectBeforeItsStart) {
-            let _ = self.effect(open, &step).await;
+            let _ = self.effect(open, index, &step).await;
         }
         let started = Event::Started { index };
         let again = open.events.iter().any(|entry| entry.event == started);
-        self.journal(open, started)?;
+        let bars = matches!(step, Step::CloseDatabase { .. }).then(|| Change::Bar(Some(open.operation.id)));
+        self.journal_with(open, started, bars)?;
         if again && bug::is(Bug::InFlightCountsAsDone) {
             let outcome = Outcome::Done;
             self.journal(open, Event::Done { index, outcome })?;
@@ -147,10 +159,11 @@ impl Executor<'_> {
         let past_return = open.is_past_return();
         let mut tries = 0;
         loop {
-            let done = match self.attempt(open, &step).await {
+            let done = match self.attempt(open, index, &step).await {
                 Ok(outcome) => self.rows_begun(&step, &outcome).await.map(|rows| (outcome, rows)),
                 Err(failure) => Err(failure),
             };
+            let done = done.map(|(outcome, rows)| (outcome, rows.or_else(|| opened(&step))));
             match done {
                 Ok((outcome, carried)) => {
                     self.journal_with(open, Event::Done { index, outcome }, carried)?;
@@ -159,7 +172,9 @@ impl Executor<'_> {
                 Err(Failure::Interrupted) => return Ok(false),
                 // What cannot be taken back any more is finished. A container that cannot be removed
                 // is left behind, stopped and without a restart policy: it must not keep the trial waiting.
-                Err(Failure::Final(why) | Failure::Passing(why)) if past_return => {
+                Err(
+                    Failure::Final(why) | Failure::Moved(why) | Failure::Away(why) | Failure::Passing(why),
+                ) if past_return => {
                     tries += 1;
                     if tries >= REMOVALS && step.is_final() {
                         tracing::error!(stack = %self.stack, "{step}: {why}; it is left behind");
@@ -173,14 +188,15 @@ impl Executor<'_> {
                     }
                 }
                 Err(failure) => {
-                    let (why, passing) = match failure {
-                        Failure::Passing(why) => (why, true),
-                        Failure::Final(why) => (why, false),
+                    let (why, passing, moved) = match failure {
+                        Failure::Passing(why) | Failure::Away(why) => (why, true, false),
+                        Failure::Final(why) => (why, false, false),
+                        Failure::Moved(why) => (why, false, true),
                         Failure::Interrupted => return Ok(false),
                     };
                     let why = format!("{step}: {why}");
                     tracing::warn!(stack = %self.stack, "{why}");
-                    let event = open.failure_of(index, why, passing);
+                    let event = open.failure_of(index, why, passing, moved);
                     self.journal(open, event)?;
                     return Ok(true);
                 }
@@ -238,7 +254,7 @@ impl Executor<'_> {
             if self.is_gone(&undo).await {
                 break Ok(Outcome::Done);
             }
-            match self.attempt(open, &undo).await {
+            match self.attempt(open, index, &undo).await {
                 Err(Failure::Passing(why)) if tries < UNDO_TRIES => {
                     tries += 1;
                     tracing::warn!(stack = %self.stack, "taking back: {undo}: {why}; trying again");
@@ -253,15 +269,20 @@ impl Executor<'_> {
             Progress::Undoing { why, .. } => why.as_str(),
             _ => "",
         };
+        let open_again = outcome.is_ok().then(|| opened(&undo)).flatten();
         let event = match outcome {
             Ok(_) => Event::UndoDone { index },
+            // It is remembered that it is barred: it is opened when it is back.
+            Err(Failure::Away(_)) if undo == Step::OpenDatabase => Event::UndoDone { index },
             Err(Failure::Interrupted) => return Ok(false),
-            Err(Failure::Final(why) | Failure::Passing(why)) => Event::UndoFailed {
+            Err(
+                Failure::Final(why) | Failure::Moved(why) | Failure::Away(why) | Failure::Passing(why),
+            ) => Event::UndoFailed {
                 index,
                 why: format!("{failed}; and taking back failed: {undo}: {why}"),
             },
         };
-        self.journal(open, event)?;
+        self.journal_with(open, event, open_again)?;
         Ok(true)
     }
 
@@ -274,13 +295,24 @@ impl Executor<'_> {
     }
 
     /// Does a step, again where the outcome is unknown, waiting while the engine is away.
-    async fn attempt(&self, open: &OpenOperation, step: &Step) -> Result<Outcome, Failure> {
-        let mut unclear = 0;
+    async fn attempt(&self, open: &OpenOperation, index: usize, step: &Step) -> Result<Outcome, Failure> {
+        let (mut unclear, mut silent) = (0, 0);
         loop {
-            let error = match self.effect(open, step).await {
+            let error = match self.effect(open, index, step).await {
                 Ok(outcome) => return Ok(outcome),
                 Err(Trouble::Failure(failure)) => return Err(failure),
                 Err(Trouble::Engine(error)) => error,
+                Err(Trouble::Silent(why)) => {
+                    silent += 1;
+                    if silent > DATABASE_TRIES {
+                        return Err(Failure::Away(why));
+                    }
+                    tracing::warn!(stack = %self.stack, "{step}: {why}; trying again");
+                    match self.look_again_in(AWAY).await {
+                        Err(Trouble::Failure(failure)) => return Err(failure),
+                        _ => continue,
+                    }
+                }
             };
             match &error {
                 EngineError::Unreachable { .. } if bug::is(Bug::EngineAwayIsBlamed) => {
@@ -345,7 +377,7 @@ impl Executor<'_> {
         }
     }
 
-    async fn effect(&self, open: &OpenOperation, step: &Step) -> Result<Outcome, Trouble> {
+    async fn effect(&self, open: &OpenOperation, index: usize, step: &Step) -> Result<Outcome, Trouble> {
         let engine = self.engine;
         match step {
             Step::Pull { reference, platform } => {
@@ -398,6 +430,13 @@ impl Executor<'_> {
                 waited.map_err(|trouble| spare(trouble, spared))?;
             }
             Step::Watch { targets, span } => self.watch(open, targets, *span).await?,
+            Step::ReadMigrations { .. }
+            | Step::Backup
+            | Step::CloseDatabase { .. }
+            | Step::CopyDatabase
+            | Step::OpenDatabase
+            | Step::Migrate { .. }
+            | Step::PutBack => return self.on_database(open, index, step).await,
             other => self.touch(open, other).await?,
         }
         Ok(Outcome::Done)
@@ -562,7 +601,7 @@ impl Executor<'_> {
         let seen = self.engine.containers(self.stack).await?;
         Ok(seen
             .into_iter()
-            .find(|c| c.operation == operation && c.service == *service && c.number == number)
+            .find(|c| !c.oneoff && c.operation == operation && c.service == *service && c.number == number)
             .map(|c| c.id))
     }
 
@@ -723,9 +762,16 @@ impl Looked {
     }
 }
 
+/// What is so once a step is done that lets connections in again.
+fn opened(step: &Step) -> Option<Change> {
+    (*step == Step::OpenDatabase).then_some(Change::Bar(None))
+}
+
 /// Why an effect did not succeed.
 enum Trouble {
     Engine(EngineError),
+    /// The database does not answer, or has hung up: what was asked of it is asked again.
+    Silent(String),
     Failure(Failure),
 }
 

@@ -8,12 +8,14 @@ use std::time::Duration;
 
 use config::compose::Disk;
 use config::settings::{EngineAddress, Settings};
+use state::durable::HostFiles;
 use state::ledger::{Ledger, LedgerError, Store};
 use state::name::StackName;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 
+use crate::backup::{self, Archive};
 use crate::clock::SystemClock;
 use crate::control::{self, Access, SocketError};
 use crate::database::Postgres;
@@ -304,11 +306,16 @@ pub(crate) fn edges(settings: &Settings, store: Arc<dyn Store>) -> Result<Edges,
         what: "read the clock",
         source,
     })?;
+    let (engine, clock) = (Arc::new(DockerEngine::new(address)), Arc::new(clock));
+    let postgres = Arc::new(Postgres::new(DATABASE_WITHIN));
+    let kept = backup::Store::new(Arc::new(HostFiles), &settings.agent.state_dir);
     Ok(Edges {
-        engine: Arc::new(DockerEngine::new(address)),
-        database: Arc::new(Postgres::new(DATABASE_WITHIN)),
+        backups: Arc::new(Archive::new(engine.clone(), postgres.clone(), clock.clone(), kept)),
+        engine,
+        database: postgres.clone(),
+        maintenance: postgres,
         prober: Arc::new(NetProber::new().map_err(RunError::Prober)?),
-        clock: Arc::new(clock),
+        clock,
         source: Arc::new(Disk),
         store,
     })

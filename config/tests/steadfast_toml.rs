@@ -12,7 +12,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use expect_test::{Expect, expect};
-use steadfast_config::settings::{ComposeFiles, ProbeKind, Settings, load, parse};
+use state::migration_tool::UpgradeBy;
+use steadfast_config::settings::{ComposeFiles, ForeignSessions, ProbeKind, Settings, load, parse};
 
 fn read(text: &str) -> Settings {
     match parse(Path::new("steadfast.toml"), text) {
@@ -445,9 +446,48 @@ fn a_database_never_has_its_password_here_and_none_is_repeated() {
         expect![[r#"
             steadfast.toml:7:1: stack.a.database.user_env: both "user" and "user_env" (keep one of the two)
             steadfast.toml:8:1: stack.a.database.pasword_env: unknown key "pasword_env" (did you mean "password_env"?)
-            steadfast.toml:10:1: stack.a.database.migrations.upgrade: "upgrade" is not supported yet (take it out: this version would not act on it)
+            steadfast.toml:10:1: stack.a.database.migrations.upgrade: "upgrade" without a tool (add tool = "alembic", or take it out)
+            steadfast.toml:10:11: stack.a.database.migrations.upgrade: "x" is not one of the possible values (it is one of "agent", "stack")
             steadfast.toml:11:10: stack.a.database.migrations.schema: "" is not a valid Postgres name: it has 1 to 63 bytes and no control characters"#]],
     );
+}
+
+#[test]
+fn what_moves_a_schema_is_said_whole_or_not_at_all() {
+    let text = "[stack.a]\ndirectory = \"/a\"\nprobe = []\n[stack.a.database]\nservice = \"db\"\nforeign_sessions = \"end\"\n\
+        [stack.a.database.migrations]\ntool = \"alembic\"\nservice = \"api\"\nprogram = [\"python3\", \"-m\", \"alembic\"]\n\
+        workdir = \"/app\"\ntimeout = \"2m\"\nlock_timeout = \"3s\"\nupgrade = \"stack\"";
+    let stack = read(text).stacks.into_values().next().unwrap();
+    let mentioned: Vec<_> = stack
+        .mentions
+        .iter()
+        .map(|mention| (mention.key.as_str(), mention.service.as_str()))
+        .collect();
+    let expected = [
+        ("stack.a.database.service", "db"),
+        ("stack.a.database.migrations.service", "api"),
+    ];
+    assert_eq!(mentioned, expected);
+    let database = stack.database.unwrap();
+    assert_eq!(database.foreign_sessions, ForeignSessions::End);
+    let tool = database.migrations.tool.unwrap();
+    assert_eq!(tool.program, ["python3", "-m", "alembic"]);
+    assert_eq!(tool.workdir.as_deref(), Some("/app"));
+    assert_eq!(
+        (tool.timeout, tool.lock_timeout),
+        (Duration::from_secs(120), Duration::from_secs(3))
+    );
+    assert_eq!(tool.upgrade, UpgradeBy::Stack);
+    let alone = "[stack.a.database]\nservice = \"db\"\n[stack.a.database.migrations]\nservice = \"api\"\nlock_timeout = \"1s\"";
+    check_stack(alone, expect![[r#"
+        steadfast.toml:7:1: stack.a.database.migrations.service: "service" without a tool (add tool = "alembic", or take it out)
+        steadfast.toml:8:1: stack.a.database.migrations.lock_timeout: "lock_timeout" without a tool (add tool = "alembic", or take it out)"#]]);
+    let nobodys = "[stack.a.database]\nservice = \"db\"\n[stack.a.database.migrations]\ntool = \"alembc\"\nprogram = []\nworkdir = \"app\"";
+    check_stack(nobodys, expect![[r#"
+        steadfast.toml:7:1: stack.a.database.migrations.tool: nothing says whose image has the migrations (add service = "api")
+        steadfast.toml:7:8: stack.a.database.migrations.tool: "alembc" is not one of the possible values (did you mean "alembic"?)
+        steadfast.toml:8:1: stack.a.database.migrations.program: there is no program (write program = ["python3", "-m", "alembic"])
+        steadfast.toml:9:11: stack.a.database.migrations.workdir: "app" is not an absolute path (write the path from the root: "/…")"#]]);
 }
 
 #[test]

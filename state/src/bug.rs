@@ -9,6 +9,8 @@ pub enum Bug {
     OwnerIsNotAsked,
     /// 1: an operation is opened while another one is open.
     SecondOperation,
+    /// 3: a migration that failed half-way counts as one that did nothing.
+    HalfMigrationCounts,
     /// 4: a request is not looked up in the quarantine.
     QuarantineIsNotAsked,
     /// 4: whatever a new request changes lifts the quarantine.

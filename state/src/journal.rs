@@ -3,7 +3,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::migrations::History;
 use crate::name::{ContainerId, Digest, ImageId};
+use crate::observed::SchemaHead;
 use crate::plan::Plan;
 use crate::release::{Author, GenerationNumber};
 use crate::step::Step;
@@ -72,6 +74,19 @@ pub enum Outcome {
     Created(ContainerId),
     /// The image that was pulled.
     Pulled(ImageId),
+    /// The migrations that an image has.
+    Read(History),
+    /// What stands for the schema as it is.
+    Schema(SchemaMark),
+}
+
+/// A schema, as it was seen at one moment: what changes it changes one of the two.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SchemaMark {
+    /// Where it stands.
+    pub head: SchemaHead,
+    /// A number for all that is in it but rows.
+    pub fingerprint: Digest,
 }
 
 /// How an operation ended.
@@ -89,6 +104,12 @@ pub enum Ending {
     },
     /// A step failed and `failure_action` is `pause`: everything stays as it is, for a person.
     Paused {
+        /// What failed, for people.
+        why: String,
+    },
+    /// A step failed after the schema was moved, which is not taken back step by step: everything stays as it is,
+    /// and a rollback follows.
+    Left {
         /// What failed, for people.
         why: String,
     },
@@ -123,6 +144,9 @@ pub enum Event {
         why: String,
         /// Whether trying again could help.
         passing: bool,
+        /// Whether it has moved the schema, or may have: that is not taken back as the steps before it are.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        moved: bool,
     },
     /// Durable before step `index` is taken back.
     UndoStarted {
@@ -204,6 +228,9 @@ pub enum Progress {
         why: String,
         /// Whether trying again could help.
         passing: bool,
+        /// Whether it has moved the schema, or may have.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        moved: bool,
         /// The step to take back next; `None` when all are.
         next: Option<usize>,
         /// Whether taking back `next` has been started.
@@ -249,20 +276,28 @@ impl Progress {
             (Self::InFlight { index: at }, Event::Done { index, .. }) if at == index => {
                 Ok(Self::Ready { next: index + 1 })
             }
-            (Self::InFlight { index: at }, Event::Failed { index, why, passing }) if at == index => {
-                Ok(Self::Undoing {
-                    failed: *index,
-                    why: why.clone(),
-                    passing: *passing,
-                    next: Some(*index),
-                    started: false,
-                })
-            }
+            (
+                Self::InFlight { index: at },
+                Event::Failed {
+                    index,
+                    why,
+                    passing,
+                    moved,
+                },
+            ) if at == index => Ok(Self::Undoing {
+                failed: *index,
+                why: why.clone(),
+                passing: *passing,
+                moved: *moved,
+                next: Some(*index),
+                started: false,
+            }),
             (
                 Self::Undoing {
                     failed,
                     why,
                     passing,
+                    moved,
                     next: Some(at),
                     ..
                 },
@@ -271,6 +306,7 @@ impl Progress {
                 failed: *failed,
                 why: why.clone(),
                 passing: *passing,
+                moved: *moved,
                 next: Some(*at),
                 started: true,
             }),
@@ -279,6 +315,7 @@ impl Progress {
                     failed,
                     why,
                     passing,
+                    moved,
                     next: Some(at),
                     started: true,
                 },
@@ -287,6 +324,7 @@ impl Progress {
                 failed: *failed,
                 why: why.clone(),
                 passing: *passing,
+                moved: *moved,
                 next: at.checked_sub(1),
                 started: false,
             }),
@@ -302,7 +340,10 @@ impl Progress {
                 Ok(Self::Ended(Ending::Succeeded))
             }
             (Self::Undoing { next: None, .. }, Event::Ended(ending @ Ending::Undone { .. }))
-            | (Self::Undoing { started: false, .. }, Event::Ended(ending @ Ending::Paused { .. }))
+            | (
+                Self::Undoing { started: false, .. },
+                Event::Ended(ending @ (Ending::Paused { .. } | Ending::Left { .. })),
+            )
             | (Self::UndoFailed { .. }, Event::Ended(ending @ Ending::Stuck { .. })) => {
                 Ok(Self::Ended(ending.clone()))
             }

@@ -14,6 +14,7 @@ pub mod health;
 pub mod hold;
 pub mod journal;
 pub mod ledger;
+pub mod migration_tool;
 pub mod migrations;
 pub mod name;
 pub mod naming;

@@ -2,6 +2,7 @@
 //! here moves a schema, or asks for it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -12,9 +13,27 @@ use crate::schema_fit::head;
 /// The revisions that an image has, each with those right before it. A revision with several is a merge; one with
 /// none is the first of its branch.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(from = "Before", into = "Before")]
 pub struct History {
-    before: BTreeMap<Revision, BTreeSet<Revision>>,
+    /// Shared: a record that knows it is cloned often.
+    before: Arc<Before>,
+}
+
+/// Every revision, with those right before it.
+type Before = BTreeMap<Revision, BTreeSet<Revision>>;
+
+impl From<Before> for History {
+    fn from(before: Before) -> Self {
+        Self {
+            before: Arc::new(before),
+        }
+    }
+}
+
+impl From<History> for Before {
+    fn from(history: History) -> Self {
+        Arc::unwrap_or_clone(history.before)
+    }
 }
 
 /// Why a list of revisions is no history.
@@ -51,7 +70,7 @@ pub enum NoWay {
 
 impl History {
     /// The history of these revisions, each with those right before it.
-    pub fn new(before: BTreeMap<Revision, BTreeSet<Revision>>) -> Result<Self, NoHistory> {
+    pub fn new(before: Before) -> Result<Self, NoHistory> {
         for (revision, parents) in &before {
             if let Some(missing) = parents.iter().find(|parent| !before.contains_key(*parent)) {
                 return Err(NoHistory::Gap {
@@ -60,7 +79,7 @@ impl History {
                 });
             }
         }
-        let history = Self { before };
+        let history = Self::from(before);
         match history.in_a_circle() {
             Some(revision) => Err(NoHistory::Circle(revision)),
             None => Ok(history),

@@ -37,6 +37,11 @@ pub enum Halt {
         /// What failed.
         why: String,
     },
+    /// A step failed after the schema was brought up: everything is left as it is, and a rollback follows.
+    Left {
+        /// What failed.
+        why: String,
+    },
     /// Something could not be taken back.
     Stuck {
         /// What failed.
@@ -58,6 +63,16 @@ impl OpenOperation {
                 Move::Halt(Halt::Paused { why: why.clone() })
             }
             Progress::Undoing {
+                failed,
+                why,
+                passing: false,
+                moved,
+                started: false,
+                ..
+            } if self.operation.plan.has_moved_schema(*failed, *moved) && !self.is_past_return() => {
+                Move::Halt(Halt::Left { why: why.clone() })
+            }
+            Progress::Undoing {
                 why,
                 passing,
                 next: None,
@@ -76,14 +91,19 @@ impl OpenOperation {
 
     /// What is journaled of a step that failed: that it did, or, where the file asks to go on after what
     /// was only waited for, that it is done.
-    pub fn failure_of(&self, index: usize, why: String, passing: bool) -> Event {
+    pub fn failure_of(&self, index: usize, why: String, passing: bool, moved: bool) -> Event {
         let plan = &self.operation.plan;
         let only_looks = plan.steps.get(index).is_some_and(Step::only_looks);
         if only_looks && plan.on_failure_of(index) == OnUpdateFailure::Continue {
             let outcome = Outcome::Done;
             return Event::Done { index, outcome };
         }
-        Event::Failed { index, why, passing }
+        Event::Failed {
+            index,
+            why,
+            passing,
+            moved,
+        }
     }
 }
 
@@ -187,6 +207,11 @@ pub fn ended(record: &StackRecord, open: &OpenOperation, halt: &Halt, now: &Mome
             changes.extend(after_pausing(open, why, now));
             changes
         }
+        Halt::Left { why } => {
+            let mut changes = vec![end(Ending::Left { why: why.clone() })];
+            changes.extend(after_leaving(record, open, why, now));
+            changes
+        }
         Halt::Stuck { why } => {
             let mut changes = vec![end(Ending::Stuck { why: why.clone() })];
             changes.extend(after_sticking(record, open, why, now));
@@ -240,6 +265,19 @@ fn after_undoing(record: &StackRecord, open: &OpenOperation, why: &str, now: &Mo
         )],
         _ => Vec::new(),
     }
+}
+
+/// It failed for good after it had brought the schema up: what is there is the bad release, as far as it came, and the
+/// way on is a rollback from it.
+fn after_leaving(record: &StackRecord, open: &OpenOperation, why: &str, now: &Moment) -> Vec<Change> {
+    let Some(generation) = open.operation.generation.and_then(|n| record.generation(n)) else {
+        return Vec::new();
+    };
+    let number = generation.number;
+    let mut changes = vec![Change::SetCurrent(number), Change::Applied(number, now.clone())];
+    changes.extend(not_again(record, number, &Author::Agent, why, now));
+    changes.push(Change::RolledBack(open.operation.request.clone(), now.clone()));
+    changes
 }
 
 fn after_pausing(open: &OpenOperation, why: &str, now: &Moment) -> Vec<Change> {
@@ -320,12 +358,27 @@ pub fn not_again(
         return Vec::new();
     };
     let blame = Blame::between(&generation.release, record.current().map(|g| &g.release));
+    condemned(generation, blame, by, why, now)
+}
+
+fn condemned(
+    generation: &Generation,
+    blame: Blame,
+    by: &Author,
+    why: &str,
+    now: &Moment,
+) -> Vec<Change> {
     let entry = quarantine(generation, blame, by, why, now);
     vec![
         judged(generation, Verdict::Bad, now, why),
         Change::Quarantine(Box::new(entry)),
         Change::Stand(Standing::Quarantined(generation.number)),
     ]
+}
+
+/// A generation that could not even be begun is bad, and its release in quarantine.
+pub fn never_begun(generation: &Generation, blame: Blame, why: &str, now: &Moment) -> Vec<Change> {
+    condemned(generation, blame, &Author::Agent, why, now)
 }
 
 fn quarantine(bad: &Generation, blame: Blame, by: &Author, why: &str, now: &Moment) -> Quarantine {
@@ -340,13 +393,16 @@ fn quarantine(bad: &Generation, blame: Blame, by: &Author, why: &str, now: &Mome
     }
 }
 
-/// The images that were pulled, as resolutions.
+/// The images that were pulled, as resolutions, and the migrations that were read.
 fn fetched(open: &OpenOperation) -> Vec<Change> {
     let steps = open.operation.plan.steps.iter().enumerate();
     steps
         .filter_map(|(index, step)| match (step, open.outcome(index)) {
             (Step::Pull { reference, .. }, Some(Outcome::Pulled(image))) => {
                 Some(Change::Resolve(reference.clone(), image.clone()))
+            }
+            (Step::ReadMigrations { by }, Some(Outcome::Read(history))) => {
+                Some(Change::Learn(by.image.clone(), history.clone()))
             }
             _ => None,
         })

@@ -25,6 +25,10 @@ pub struct Plan {
     /// release, also where the plan starts or makes its container again.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub unchanged: BTreeSet<ServiceName>,
+    /// The step that brings the schema up. After it a failure of the release is no longer taken back step by step:
+    /// a rollback follows, which brings the schema down too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema_from: Option<usize>,
 }
 
 impl Plan {
@@ -35,6 +39,7 @@ impl Plan {
             on_failure: BTreeMap::new(),
             data_from: None,
             unchanged: BTreeSet::new(),
+            schema_from: None,
         }
     }
 
@@ -47,6 +52,12 @@ impl Plan {
     /// Whether a failure of step `index` comes after a new container may have written to data.
     pub fn may_have_changed_data(&self, index: usize) -> bool {
         self.data_from.is_some_and(|from| index >= from)
+    }
+
+    /// Whether the schema is not where it was, once step `index` has failed; `moved`: that step may have moved it.
+    pub fn has_moved_schema(&self, index: usize, moved: bool) -> bool {
+        self.schema_from
+            .is_some_and(|from| index > from || (index == from && moved))
     }
 
     /// What a failure of step `index` leads to. Where it is about several services, the most careful

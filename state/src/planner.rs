@@ -4,6 +4,7 @@
 mod bring_up;
 mod made;
 mod make_room;
+mod schema;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -15,9 +16,11 @@ use crate::name::{ContainerId, ImageId, ServiceName};
 use crate::naming::{Dialect, container_name, temporary};
 use crate::observed::{Carried, ContainerDetail};
 use crate::plan::Plan;
+use crate::schema_fit::Direction;
 use crate::stack_spec::{Nanos, OnUpdateFailure, ServiceSpec, UpdateConfig, UpdateOrder};
 use crate::step::{GRACE, Step};
 use made::{Made, Names, hand_over};
+pub use schema::Schema;
 
 /// What is known of the ground that a plan is made for.
 #[derive(Debug, Clone)]
@@ -39,6 +42,8 @@ pub struct Ground<'a> {
     pub keep: &'a BTreeSet<ImageId>,
     /// The images that are held already.
     pub kept: &'a BTreeSet<ImageId>,
+    /// How the schema is moved on the way; `None`: it is not.
+    pub schema: Option<Schema<'a>>,
     /// How names are joined in this stack.
     pub dialect: Dialect,
     /// The number of the operation, which makes temporary names unique.
@@ -65,6 +70,9 @@ pub enum Unplannable {
     /// The image of a service is not known.
     #[error("the image of {0} is not known")]
     NoImage(ServiceName),
+    /// The schema can be taken back only where the database serves.
+    #[error("the schema has to be taken back, and {0} does not run")]
+    DatabaseChanges(ServiceName),
     /// Services wait for each other.
     #[error(transparent)]
     Cycle(#[from] crate::stack_spec::DependencyCycle),
@@ -72,29 +80,67 @@ pub enum Unplannable {
 
 /// Plans the way from what was seen to what is wanted.
 pub fn plan(wanted: &Wanted, drift: &[Drift], ground: &Ground<'_>, kind: Kind) -> Result<Plan, Unplannable> {
-    let planner = Planner { wanted, ground, kind };
+    let mut planner = Planner {
+        wanted,
+        ground,
+        kind,
+        writers: Vec::new(),
+    };
     let mut steps = planner.prepare(drift)?;
     let changes = planner.changes(drift)?;
     let layers = wanted.spec.start_order()?;
+    let schema = ground
+        .schema
+        .map(|schema| Ok::<_, Unplannable>((schema, schema.moment(drift)?)));
+    let schema = schema.transpose()?;
+    let move_at = |moment| {
+        let now = schema.filter(|(_, at)| *at == moment);
+        now.map(|(schema, _)| schema.steps()).unwrap_or_default()
+    };
+    if let Some((schema, _)) = &schema {
+        planner.writers = schema.writers(&wanted.spec, drift, &changes, ground);
+    }
     steps.extend(changes.iter().filter(|c| !c.late).map(|c| c.create.clone()));
-    steps.extend(planner.make_room(drift, &changes, &layers)?);
+    steps.extend(move_at(schema::Moment::BeforeAll));
+    let mut room = planner.make_room(drift, &changes, &layers)?;
+    if let Some(schema) = &ground.schema {
+        schema.put_into(&mut room, &changes, move_at(schema::Moment::Stopped));
+    }
+    steps.extend(room);
     let contended = changes.iter().filter(|c| c.names == Names::Contended && !c.late);
     steps.extend(contended.map(Made::take_name));
     for layer in &layers {
         planner.bring_up(layer, drift, &changes, &mut steps);
+        if ground
+            .schema
+            .and_then(|schema| schema.database)
+            .is_some_and(|db| layer.contains(db))
+        {
+            steps.extend(move_at(schema::Moment::Up));
+        }
     }
     hand_over(&changes, &mut steps);
     planner.finish(drift, &changes, &mut steps);
-    // Also one that was there already: what was left half-way is gone on from.
-    let lets_at_data =
-        |step: &Step| matches!(step, Step::Start { service, .. } if ground.data.contains(service));
+    let moves = |direction| {
+        let moves = |step: &Step| matches!(step, Step::Migrate { way } if way.direction == direction);
+        steps.iter().position(moves)
+    };
+    let down = moves(Direction::Down);
+    // Also one that was there already: what was left half-way is gone on from. And whoever is started on a schema
+    // that was taken back may write to it.
+    let lets_at_data = |(index, step): (usize, &Step)| match step {
+        Step::Start { service, .. } => ground.data.contains(service) || down.is_some_and(|down| index > down),
+        _ => false,
+    };
     Ok(Plan {
         on_failure: planner.on_failure(&changes),
         data_from: steps
             .iter()
+            .enumerate()
             .position(lets_at_data)
             .filter(|_| !bug::is(Bug::DataChangeIsTakenBack)),
         unchanged: BTreeSet::new(),
+        schema_from: moves(Direction::Up),
         steps,
     })
 }
@@ -103,6 +149,8 @@ struct Planner<'a> {
     wanted: &'a Wanted,
     ground: &'a Ground<'a>,
     kind: Kind,
+    /// What stops because it writes to the database, and goes on afterwards.
+    writers: Vec<&'a ContainerDetail>,
 }
 
 impl<'a> Planner<'a> {
@@ -285,6 +333,8 @@ impl<'a> Planner<'a> {
             && old.anonymous.is_empty()
             // It has to stop before its home does, whenever that is.
             && old.homes.is_empty()
+            // Who writes stops before the schema is taken back.
+            && self.ground.schema.is_none_or(|schema| schema.way.direction == Direction::Up)
     }
 
     fn update_config<'s>(&self, spec: &'s ServiceSpec) -> Option<&'s UpdateConfig> {

@@ -10,6 +10,7 @@ use crate::data_change::CarriedTargets;
 use crate::health::HealthRecord;
 pub use crate::hold::Hold;
 use crate::journal::{Entry, Event, IllegalTransition, OpenOperation, Operation};
+use crate::migrations::History;
 use crate::name::{AskId, ContainerId, Digest, ImageId, ServiceName, StackName};
 use crate::observed::{Carried, ContainerObs, SchemaHead};
 use crate::release::{Author, Generation, GenerationNumber, Quarantine, Request, Verdict};
@@ -162,6 +163,12 @@ pub struct StackRecord {
     /// Since when the last valid desired.toml has had no entry for the stack: nothing is touched.
     #[serde(default)]
     pub let_go: Option<Moment>,
+    /// The migrations that images have, as far as they were read.
+    #[serde(default)]
+    pub histories: BTreeMap<ImageId, History>,
+    /// The operation that has barred the database, until it is open again.
+    #[serde(default)]
+    pub barred: Option<u64>,
 }
 
 /// One durable change. A batch is one transaction.
@@ -221,6 +228,10 @@ pub enum Change {
     Carry(ServiceName, u32, Vec<Carried>),
     /// Taken out of desired.toml for good; or put back, which a valid entry alone does.
     LetGo(Option<Moment>),
+    /// The migrations that an image has.
+    Learn(ImageId, History),
+    /// The database lets nobody in from here on, for this operation; or everybody again.
+    Bar(Option<u64>),
     /// What a person did.
     Act(Box<Act>),
     /// What nothing needs any more is forgotten.
@@ -276,6 +287,8 @@ impl StackRecord {
             resolved: BTreeMap::new(),
             carried: BTreeMap::new(),
             let_go: None,
+            histories: BTreeMap::new(),
+            barred: None,
         }
     }
 
@@ -391,6 +404,10 @@ impl StackRecord {
                 self.carried.extend(entries);
             }
             Change::LetGo(since) => self.let_go.clone_from(since),
+            Change::Learn(image, history) => {
+                self.histories.insert(image.clone(), history.clone());
+            }
+            Change::Bar(operation) => self.barred = *operation,
             Change::Act(_) => {}
             Change::Collect(surplus) => self.collect(surplus)?,
             Change::Open(_) | Change::Journal(_) => self.apply_to_operation(change)?,
@@ -471,6 +488,8 @@ impl StackRecord {
             .retain(|g| !surplus.generations.contains(&g.number));
         let rollbacks = surplus.rollbacks.min(self.rollbacks.len());
         self.rollbacks.drain(..rollbacks);
+        self.histories
+            .retain(|image, _| !surplus.histories.contains(image));
         Ok(())
     }
 

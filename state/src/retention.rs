@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::name::Digest;
+use crate::name::{Digest, ImageId};
 use crate::record::{Ask, StackRecord, Standing};
 use crate::release::GenerationNumber;
 use crate::time::Moment;
@@ -23,6 +23,9 @@ pub struct Surplus {
     pub generations: BTreeSet<GenerationNumber>,
     /// So many of the oldest rollbacks.
     pub rollbacks: usize,
+    /// The migrations of these images.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub histories: BTreeSet<ImageId>,
 }
 
 /// The generations that something still refers to.
@@ -55,11 +58,24 @@ pub fn surplus(record: &StackRecord, budget_per: Duration, now: &Moment) -> Opti
     let generations = record.generations[..old].iter().map(|g| g.number);
     // One that is kept for longer would count anew after each start of the host.
     let past = |at: &Moment| now.surely_since(at) >= budget_per;
+    let generations: BTreeSet<_> = generations.filter(|n| !needed.contains(n)).collect();
     let surplus = Surplus {
-        generations: generations.filter(|n| !needed.contains(n)).collect(),
+        histories: histories(record, &generations),
+        generations,
         rollbacks: record.rollbacks.iter().take_while(|(_, at)| past(at)).count(),
     };
     (surplus != Surplus::default()).then_some(surplus)
+}
+
+/// The images whose migrations are known, and that neither the request in force names nor a generation that stays.
+fn histories(record: &StackRecord, gone: &BTreeSet<GenerationNumber>) -> BTreeSet<ImageId> {
+    let stay = record.generations.iter().filter(|g| !gone.contains(&g.number));
+    let used: BTreeSet<&ImageId> = stay
+        .flat_map(|g| g.release.images.values())
+        .chain(record.resolved.values())
+        .collect();
+    let known = record.histories.keys();
+    known.filter(|image| !used.contains(image)).cloned().collect()
 }
 
 /// The objects that a record refers to: what it asks for, and every generation that is kept.

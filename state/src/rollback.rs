@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::bug::{self, Bug};
 use crate::decide::span;
 use crate::hold::Fact;
+use crate::migration_tool::MigrationTool;
 use crate::name::ServiceName;
 use crate::observed::{Known, SchemaHead};
 use crate::order::Refused;
@@ -13,7 +14,7 @@ use crate::policy::{Approval, FailureAction, OnTimeout, SeverityPolicy, TrialPol
 use crate::record::{Answer, Ask, StackRecord, Standing};
 use crate::release::{Blame, Generation, GenerationNumber, Verdict};
 use crate::retention::KEPT_GOOD;
-use crate::schema_fit::SchemaFit;
+use crate::schema_fit::{SchemaFit, Ways};
 use crate::stack_spec::StackSpec;
 use crate::time::Moment;
 
@@ -30,12 +31,23 @@ pub struct Failure<'a> {
     pub available: &'a BTreeMap<GenerationNumber, Result<(), String>>,
     /// Where the schema stands; `None`: no database is configured.
     pub schema: Option<&'a Known<SchemaHead>>,
+    /// What moves the schema; `None`: the agent does not.
+    pub tool: Option<&'a MigrationTool>,
     /// The numbers.
     pub trial: &'a TrialPolicy,
     /// What the severity of the failure asks for.
     pub row: &'a SeverityPolicy,
     /// Now.
     pub now: &'a Moment,
+}
+
+impl<'a> Failure<'a> {
+    fn ways(&self) -> Ways<'a> {
+        Ways {
+            tool: self.tool,
+            record: self.record,
+        }
+    }
 }
 
 /// What to do about a failure.
@@ -162,7 +174,7 @@ pub fn retreat(failure: &Failure<'_>) -> Retreat {
     }
     let (health, trial) = (&record.health, failure.trial);
     let long = health.failing_for() > trial.window * 2 || health.looked_for() > trial.trial_max;
-    if let Some(stop) = schema_stops(target, failure.schema, &[Fact::Healthy], long) {
+    if let Some(stop) = schema_stops(failure.ways(), target, failure.schema, &[Fact::Healthy], long) {
         return stop;
     }
     let blame = Blame::between(&current.release, Some(&target.release));
@@ -203,6 +215,7 @@ pub fn again(
     record: &StackRecord,
     available: &BTreeMap<GenerationNumber, Result<(), String>>,
     schema: Option<&Known<SchemaHead>>,
+    tool: Option<&MigrationTool>,
 ) -> Retreat {
     let Some(current) = record.current() else {
         return hold("nothing is deployed", "pin a release that works", &[]);
@@ -212,7 +225,7 @@ pub fn again(
         Err(reasons) => return nowhere(&reasons, &[Fact::Target]),
     };
     // It has failed before: whoever is paged looks after the database too.
-    schema_stops(target, schema, &[], true).unwrap_or_else(|| Retreat::To {
+    schema_stops(Ways { tool, record }, target, schema, &[], true).unwrap_or_else(|| Retreat::To {
         target: target.number,
         blame: Blame::between(&current.release, Some(&target.release)),
     })
@@ -225,6 +238,7 @@ pub fn ordered<'a>(
     record: &'a StackRecord,
     available: &BTreeMap<GenerationNumber, Result<(), String>>,
     schema: Option<&Known<SchemaHead>>,
+    tool: Option<&MigrationTool>,
     vouched: bool,
 ) -> Result<&'a Generation, Refused> {
     let target = target(record, available).map_err(|reasons| {
@@ -235,7 +249,7 @@ pub fn ordered<'a>(
         };
         Refused::new(why, "pin a release that works")
     })?;
-    let fit = SchemaFit::of(target, schema);
+    let fit = SchemaFit::of(Ways { tool, record }, target, schema);
     match fit.why_not(target.number) {
         Some(why) if !(vouched && fit.may_be_vouched_for()) => Err(Refused::new(why, fit.way_out())),
         _ => Ok(target),
@@ -283,12 +297,13 @@ fn can_mend(failure: &Failure<'_>, current: &Generation, target: &Generation) ->
 /// A schema that would have to be moved is not moved here; one that cannot be seen is waited for, and not for ever
 /// (`long`): a database that stays away is a person's to look after.
 fn schema_stops(
+    ways: Ways<'_>,
     target: &Generation,
     schema: Option<&Known<SchemaHead>>,
     until: &[Fact],
     long: bool,
 ) -> Option<Retreat> {
-    let fit = SchemaFit::of(target, schema);
+    let fit = SchemaFit::of(ways, target, schema);
     let why = fit.why_not(target.number)?;
     if bug::is(Bug::SchemaIsNotAsked) {
         return None;

@@ -1,20 +1,179 @@
 //! Whether the schema stands where a generation was proven: asked here alone, by whoever goes back
 //! or says whether it could be gone back. What follows from the answer is `rollback`'s.
 
-use crate::observed::{Known, SchemaHead};
-use crate::release::{Generation, GenerationNumber};
+use std::fmt;
 
-/// The one answer.
+use serde::{Deserialize, Serialize};
+
+use crate::desired::MigrationWish;
+use crate::migration_tool::{Migration, MigrationTool, UpgradeBy};
+use crate::migrations::History;
+use crate::name::{ImageId, Revision};
+use crate::observed::{Known, SchemaHead};
+use crate::record::StackRecord;
+use crate::release::{Generation, GenerationNumber, Release};
+
+/// Which way a schema is moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    /// By the image of the release that is gone to, while the one before still serves.
+    Up,
+    /// By the image of the release that is left, which alone has the scripts, while nobody writes.
+    Down,
+}
+
+/// A way of the schema from where it stands to where it is to stand.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SchemaMove {
+    /// Which way.
+    pub direction: Direction,
+    /// What moves it.
+    pub by: Migration,
+    /// Where it stands; `None`: the database is yet to be started, and nobody can know.
+    pub from: Option<SchemaHead>,
+    /// Where it is to stand.
+    pub to: SchemaHead,
+    /// What is crossed, in this order.
+    pub revisions: Vec<Revision>,
+}
+
+impl fmt::Display for SchemaMove {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = match self.direction {
+            Direction::Up => "upgrade",
+            Direction::Down => "downgrade",
+        };
+        write!(f, "{word} the schema")?;
+        if let Some(from) = &self.from {
+            write!(f, " from {}", head(from))?;
+        }
+        write!(f, " to {} with image {}", head(&self.to), self.by.image.short())
+    }
+}
+
+/// What is known of the ways of a stack's schema.
+#[derive(Debug, Clone, Copy)]
+pub struct Ways<'a> {
+    /// What moves it; `None`: the agent does not.
+    pub tool: Option<&'a MigrationTool>,
+    /// The stack.
+    pub record: &'a StackRecord,
+}
+
+impl Ways<'_> {
+    /// The way from `is` to `to`, where the release that is gone to has `image`: up by that one, else down by the one
+    /// that is left. `Err`: why there is none.
+    fn between(
+        &self,
+        tool: &MigrationTool,
+        image: Option<&ImageId>,
+        is: &SchemaHead,
+        to: &SchemaHead,
+    ) -> Result<SchemaMove, String> {
+        let histories = &self.record.histories;
+        let known = |image: Option<&ImageId>| image.and_then(|image| histories.get_key_value(image));
+        let move_of = |direction, by: Option<Migration>, revisions| {
+            let by = by.ok_or_else(|| {
+                format!(
+                    "{} is several heads, and the tool goes to one at a time",
+                    head(to)
+                )
+            })?;
+            Ok(SchemaMove {
+                direction,
+                by,
+                from: Some(is.clone()),
+                to: to.clone(),
+                revisions,
+            })
+        };
+        if let Some((image, history)) = known(image)
+            && let Ok(revisions) = history.up(is, to)
+        {
+            let by = tool.upgrade(image, to, &history.heads());
+            return move_of(Direction::Up, by, revisions);
+        }
+        let left = self.record.current();
+        let left = left.and_then(|left| left.release.images.get(&tool.service));
+        let Some((image, history)) = known(left) else {
+            return Err(String::from(
+                "nobody has read the migrations of the release that runs now",
+            ));
+        };
+        match history.down(is, to) {
+            Ok(revisions) => move_of(Direction::Down, tool.downgrade(image, to), revisions),
+            Err(why) => Err(why.to_string()),
+        }
+    }
+
+    /// What becomes of the schema where `release` is deployed. `is`: where it stands; `None`: the database is yet
+    /// to be started. `Ok(None)`: nothing.
+    pub fn of_release(
+        &self,
+        release: &Release,
+        is: Option<&SchemaHead>,
+    ) -> Result<Option<SchemaMove>, String> {
+        let Some(tool) = self.tool else { return Ok(None) };
+        let image = release.images.get(&tool.service);
+        let history = image.and_then(|image| self.record.histories.get_key_value(image));
+        let Some((image, history)) = history else {
+            return Err(format!("the migrations of {} are not known", tool.service));
+        };
+        let to = match &release.migration {
+            MigrationWish::Release | MigrationWish::Head => SchemaHead::At(history.heads()),
+            MigrationWish::Revision(revision) => SchemaHead::At([revision.clone()].into()),
+        };
+        let way = match is {
+            Some(is) if same(is, &to) => return Ok(None),
+            Some(is) => self.between(tool, Some(image), is, &to)?,
+            None => upgrade_of_what_is_not_there(tool, image, history, to)?,
+        };
+        let by_itself = way.direction == Direction::Up && tool.upgrade == UpgradeBy::Stack;
+        Ok((!by_itself).then_some(way))
+    }
+}
+
+fn upgrade_of_what_is_not_there(
+    tool: &MigrationTool,
+    image: &ImageId,
+    history: &History,
+    to: SchemaHead,
+) -> Result<SchemaMove, String> {
+    let by = tool.upgrade(image, &to, &history.heads());
+    Ok(SchemaMove {
+        direction: Direction::Up,
+        by: by.ok_or_else(|| format!("{} is several heads, and not all", head(&to)))?,
+        from: None,
+        to,
+        revisions: Vec::new(),
+    })
+}
+
+/// Whether two heads are the same to a migration: no version table, and an empty one.
+pub fn same(a: &SchemaHead, b: &SchemaHead) -> bool {
+    let none = |head: &SchemaHead| match head {
+        SchemaHead::NoTable => true,
+        SchemaHead::At(revisions) => revisions.is_empty(),
+    };
+    a == b || (none(a) && none(b))
+}
+
+/// Whether the schema stands where a generation was proven.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SchemaFit {
     /// It stands there; or there is no database to ask.
     Fits,
+    /// It stands somewhere else, and is moved there on the way.
+    Moves(SchemaMove),
     /// It stands somewhere else. No word of a person makes that fit: it has to be moved.
     Differs {
         /// Where it stands.
         is: SchemaHead,
         /// Where the generation was proven.
         wanted: SchemaHead,
+        /// Why it is not moved; `None`: nobody told the agent how.
+        why: Option<String>,
     },
     /// Nobody ever saw at which schema the generation was proven.
     NeverSeen,
@@ -23,16 +182,27 @@ pub enum SchemaFit {
 }
 
 impl SchemaFit {
-    /// Compares where `target` was proven with what was seen; `None`: no database is configured.
-    pub fn of(target: &Generation, schema: Option<&Known<SchemaHead>>) -> Self {
-        match (schema, &target.schema) {
-            (None, _) => Self::Fits,
-            (Some(_), None) => Self::NeverSeen,
-            (Some(Known::Unknown(why)), Some(_)) => Self::Unseen(why.clone()),
-            (Some(Known::Known(is)), Some(wanted)) if is == wanted => Self::Fits,
-            (Some(Known::Known(is)), Some(wanted)) => Self::Differs {
+    /// Compares where `target` was proven with what was seen; `schema` is `None` where no database is configured.
+    pub fn of(ways: Ways<'_>, target: &Generation, schema: Option<&Known<SchemaHead>>) -> Self {
+        let (is, wanted) = match (schema, &target.schema) {
+            (None, _) => return Self::Fits,
+            (Some(_), None) => return Self::NeverSeen,
+            (Some(Known::Unknown(why)), Some(_)) => return Self::Unseen(why.clone()),
+            (Some(Known::Known(is)), Some(wanted))
+                if is == wanted || (ways.tool.is_some() && same(is, wanted)) =>
+            {
+                return Self::Fits;
+            }
+            (Some(Known::Known(is)), Some(wanted)) => (is, wanted),
+        };
+        let image = |tool: &MigrationTool| target.release.images.get(&tool.service);
+        let way = ways.tool.map(|tool| ways.between(tool, image(tool), is, wanted));
+        match way {
+            Some(Ok(way)) => Self::Moves(way),
+            way => Self::Differs {
                 is: is.clone(),
                 wanted: wanted.clone(),
+                why: way.and_then(Result::err),
             },
         }
     }
@@ -40,12 +210,16 @@ impl SchemaFit {
     /// What stands in the way of going back to `target`, for people; `None`: nothing.
     pub fn why_not(&self, target: GenerationNumber) -> Option<String> {
         match self {
-            Self::Fits => None,
-            Self::Differs { is, wanted } => Some(format!(
-                "the schema stands at {}, generation {target} was proven at {}: going back would need a downgrade",
-                head(is),
-                head(wanted)
-            )),
+            Self::Fits | Self::Moves(_) => None,
+            Self::Differs { is, wanted, why } => {
+                let but = why.as_ref().map(|why| format!(", and {why}"));
+                Some(format!(
+                    "the schema stands at {}, generation {target} was proven at {}: going back would need a downgrade{}",
+                    head(is),
+                    head(wanted),
+                    but.unwrap_or_default()
+                ))
+            }
             Self::NeverSeen => Some(format!(
                 "nobody knows at which schema generation {target} was proven"
             )),
@@ -56,7 +230,7 @@ impl SchemaFit {
     /// What a person can do about it.
     pub fn way_out(&self) -> &'static str {
         match self {
-            Self::Fits => "`steadfast rollback`",
+            Self::Fits | Self::Moves(_) => "`steadfast rollback`",
             Self::Differs { .. } => {
                 "downgrade the schema by hand with the image that runs now, then `steadfast rollback`"
             }
@@ -73,20 +247,20 @@ impl SchemaFit {
     /// have looked up; what was seen to differ does.
     pub fn may_be_vouched_for(&self) -> bool {
         match self {
-            Self::Fits | Self::NeverSeen | Self::Unseen(_) => true,
+            Self::Fits | Self::Moves(_) | Self::NeverSeen | Self::Unseen(_) => true,
             Self::Differs { .. } => false,
         }
     }
 }
 
-/// A schema head for people.
+/// A schema head, for people.
 pub fn head(head: &SchemaHead) -> String {
     match head {
         SchemaHead::NoTable => String::from("nothing (no version table)"),
         SchemaHead::At(revisions) if revisions.is_empty() => String::from("base"),
         SchemaHead::At(revisions) => revisions
             .iter()
-            .map(crate::name::Revision::as_str)
+            .map(Revision::as_str)
             .collect::<Vec<_>>()
             .join(" + "),
     }
@@ -99,7 +273,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::fixture::{generation, release};
+    use crate::fixture::{generation, record, release};
     use crate::release::Verdict;
 
     fn heads(revisions: &[&str]) -> SchemaHead {
@@ -119,7 +293,12 @@ mod tests {
     fn check(proven: Option<SchemaHead>, schema: Option<Known<SchemaHead>>, vouched: bool, expect: &str) {
         let mut target = generation(3, release(&[("api", 1)]), Verdict::Good);
         target.schema = proven;
-        let fit = SchemaFit::of(&target, schema.as_ref());
+        let record = record(Vec::new());
+        let ways = Ways {
+            tool: None,
+            record: &record,
+        };
+        let fit = SchemaFit::of(ways, &target, schema.as_ref());
         let words = fit.why_not(target.number).unwrap_or_else(|| String::from("fits"));
         assert_eq!(words, expect);
         assert_eq!(fit.may_be_vouched_for(), vouched);

@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::name::{ContainerId, ImageId, ServiceName};
+use crate::migration_tool::Migration;
+use crate::name::{ContainerId, ImageId, Revision, ServiceName};
 use crate::observed::{Attachment, Carried};
+use crate::schema_fit::{Direction, SchemaMove};
 use crate::stack_spec::RestartPolicy;
 
 /// `stop_grace_period`, where nothing says (Compose Specification).
@@ -180,6 +182,29 @@ pub enum Step {
         /// The container.
         target: Target,
     },
+    /// Reads the migrations that an image has, in a container without a network.
+    ReadMigrations {
+        /// The command.
+        by: Migration,
+    },
+    /// Makes a backup of the database and proves it by restoring it, while everything goes on.
+    Backup,
+    /// Bars the database to everybody, once those that write to it have stopped.
+    CloseDatabase {
+        /// Whether sessions of whoever is no service of the stack are ended too; otherwise they are named, and it fails.
+        end_foreign: bool,
+    },
+    /// Copies the database, which is closed, as it is.
+    CopyDatabase,
+    /// Lets connections in again.
+    OpenDatabase,
+    /// Moves the schema.
+    Migrate {
+        /// From where to where, and by what.
+        way: Box<SchemaMove>,
+    },
+    /// Puts the operation's copy into the place of the database, which is set aside and kept. It is closed then.
+    PutBack,
 }
 
 impl Step {
@@ -233,6 +258,8 @@ impl Step {
                 | Self::CreateNetwork { .. }
                 | Self::CreateVolume { .. }
                 | Self::Create { .. }
+                | Self::ReadMigrations { .. }
+                | Self::Backup
         )
     }
 
@@ -289,6 +316,8 @@ impl Step {
                 grace: *grace,
                 ran: false,
             },
+            Self::CloseDatabase { .. } => Self::OpenDatabase,
+            Self::Migrate { way } if way.direction == Direction::Down => Self::PutBack,
             Self::Pull { .. }
             | Self::KeepImage { .. }
             | Self::ReleaseImages { .. }
@@ -298,7 +327,14 @@ impl Step {
             | Self::Await { .. }
             | Self::Watch { .. }
             | Self::GiveRestart { .. }
-            | Self::Remove { .. } => return None,
+            | Self::Remove { .. }
+            | Self::ReadMigrations { .. }
+            | Self::Backup
+            | Self::CopyDatabase
+            | Self::OpenDatabase
+            // Old containers serve on what is newer; where they cannot, a rollback follows.
+            | Self::Migrate { .. }
+            | Self::PutBack => return None,
         })
     }
 }
@@ -368,6 +404,25 @@ impl fmt::Display for Step {
                 write!(f, "give {target} its restart policy ({policy:?})")
             }
             Self::Remove { target } => write!(f, "remove {target}"),
+            Self::ReadMigrations { by } => write!(
+                f,
+                "read the migrations in image {} of {}",
+                by.image.short(),
+                by.service
+            ),
+            Self::Backup => f.write_str("back the database up, and restore the backup to prove it"),
+            Self::CloseDatabase { .. } => f.write_str("bar the database, and see that nobody is in it"),
+            Self::CopyDatabase => f.write_str("copy the database as it is"),
+            Self::OpenDatabase => f.write_str("let connections to the database in again"),
+            Self::Migrate { way } => {
+                write!(f, "{way}")?;
+                if !way.revisions.is_empty() {
+                    let names: Vec<&str> = way.revisions.iter().map(Revision::as_str).collect();
+                    write!(f, " ({})", names.join(", "))?;
+                }
+                Ok(())
+            }
+            Self::PutBack => f.write_str("put the copy of the database into its place"),
         }
     }
 }

@@ -11,7 +11,7 @@ export LC_ALL=C DOCKER_BUILDKIT=0
 cd "$(dirname "$0")"
 
 label=test.steadfast.recipe
-api_tags="v1.4.0 v1.5.0 v1.6.0 v1.7.0 v1.8.0 crash"
+api_tags="v1.4.0 v1.5.0 v1.6.0 v1.7.0 v1.8.0 v1.9.0 crash"
 frontend_tags="v1.4.0 v1.5.0 v1.6.0 v1.7.0 v1.8.0"
 tiny_tags="v1 v2 v3 bad crash"
 
@@ -145,7 +145,7 @@ image steadfast-test/postgres:15 postgres
 image steadfast-test/redis:7 redis
 for tag in $api_tags; do
     head=0001
-    [ "$tag" != v1.8.0 ] || head=0002
+    case $tag in v1.8.0) head=0002 ;; v1.9.0) head=0003 ;; esac
     release "steadfast-test/api:$tag" api "$tag" --build-arg "HEAD=$head"
 done
 for tag in $frontend_tags; do release "steadfast-test/frontend:$tag" frontend "$tag"; done

@@ -123,14 +123,21 @@ impl EngineError {
                 return self;
             }
         };
-        // Of one or two characters, every text is full; and a longer secret may hold a shorter one.
-        let mut secrets: Vec<&str> = secrets.filter(|secret| secret.len() > 2).collect();
-        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
-        for secret in secrets {
-            *words = words.replace(secret, "…");
-        }
+        *words = without(words, secrets);
         self
     }
+}
+
+/// `words` with every one of `secrets` taken out.
+pub(crate) fn without<'a>(words: &str, secrets: impl Iterator<Item = &'a str>) -> String {
+    // Of one or two characters, every text is full; and a longer secret may hold a shorter one.
+    let mut secrets: Vec<&str> = secrets.filter(|secret| secret.len() > 2).collect();
+    secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+    let mut words = words.to_owned();
+    for secret in secrets {
+        words = words.replace(secret, "…");
+    }
+    words
 }
 
 /// What the engine says of itself.

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use super::inbox::Nudge;
 use super::{Stack, Stop};
-use crate::execute::Executor;
+use crate::execute::{Executor, Work};
 
 /// What became of an operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,11 +70,23 @@ impl Stack {
         let Some(mut open) = self.record.operation.clone().filter(|_| !self.only_looks) else {
             return Ok(End::Done);
         };
+        self.carried_out = true;
         let operation = open.operation.clone();
         let wanted = match operation.generation {
             Some(number) => self.load_wanted(number)?,
             None => None,
         };
+        // What is read of an image is run as its service is asked for; what a release leaves, as it is.
+        let asked = match (&wanted, &self.record.request) {
+            (None, Some(request)) => self.load_spec(&request.spec)?,
+            _ => None,
+        };
+        let left = match (operation.kind, self.record.current) {
+            (Kind::Deploy | Kind::Rollback, Some(number)) => self.load_wanted(number)?,
+            _ => None,
+        };
+        let (database, values) = (self.settings.database.clone(), self.env_values());
+        let lookup = |key: &str| values.get(key).cloned();
         let compose_files = self.inputs.as_ref().map_or_else(
             || self.settings.compose.paths(),
             |inputs| inputs.compose_files.clone(),
@@ -100,6 +112,15 @@ impl Stack {
             compose_files: &compose_files,
             // Between two agents nobody looks: the host may have been down.
             unseen: AtomicUsize::new(open.events.len()),
+            work: database.as_ref().map(|settings| Work {
+                settings,
+                env: &lookup,
+                database: &*edges.database,
+                maintenance: &*edges.maintenance,
+                backups: &*edges.backups,
+                to: wanted.as_ref().map(|w| &w.spec).or(asked.as_ref()),
+                from: left.as_ref().map(|w| &w.spec),
+            }),
             tell: &|open: &OpenOperation| drop(told.send_replace(open.clone())),
         };
         let halt = {
@@ -108,14 +129,16 @@ impl Stack {
             self.beside(operation.kind, carrying.as_mut(), &mut progress, &call)
                 .await
         };
-        // However that ended, this is how far the journal goes, and this is where rows were begun.
+        // However that ended, this is how far the journal goes, and this is what its steps have written down.
         self.record.operation = Some(open);
         let halt = halt.inspect_err(|stop| {
             if let Stop::Ledger(error) = stop {
                 self.note_unsure(error);
             }
         })?;
-        self.record.carried = self.edges.store.load(&self.settings.name)?.carried;
+        let known = self.edges.store.load(&self.settings.name)?;
+        self.record.carried = known.carried;
+        self.record.barred = known.barred;
         if let (Some(Halt::Done), Some(open)) = (&halt, self.record.operation.clone()) {
             let made = self.volumes_made(&open).await?;
             self.commit_urgent(&made)?;

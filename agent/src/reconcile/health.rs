@@ -24,7 +24,6 @@ use state::stack_spec::{HealthcheckTest, StackSpec};
 use state::time::Moment;
 
 use super::{Stack, Stop};
-use crate::database::Place;
 use crate::probe::{ServiceView, address_of};
 
 /// So many deaths within one trial are a crash loop: a fact that no waiting changes.
@@ -32,7 +31,7 @@ const CRASH_LOOP: u32 = 3;
 /// How often the health record is made durable while only its spans grow.
 const SAVE_EVERY: Duration = Duration::from_secs(5);
 /// How long what is known of the schema and of rollback targets is good for.
-const STALE: Duration = Duration::from_secs(30);
+pub(super) const STALE: Duration = Duration::from_secs(30);
 
 /// The answer of one probe, on its way into the loop.
 #[derive(Debug, Clone)]
@@ -218,7 +217,7 @@ impl Stack {
         addresses
     }
 
-    async fn address(&mut self, id: &ContainerId) -> Option<IpAddr> {
+    pub(super) async fn address(&mut self, id: &ContainerId) -> Option<IpAddr> {
         if let Some(address) = self.addresses.get(id) {
             return Some(*address);
         }
@@ -226,63 +225,6 @@ impl Stack {
         let address = address_of(&detail)?;
         self.addresses.insert(id.clone(), address);
         Some(address)
-    }
-
-    /// Sees where the schema stands, now and then, and remembers it with the generation on trial.
-    pub(super) async fn see_schema(&mut self, now: &Moment) {
-        let Some(settings) = self.settings.database.clone() else {
-            self.schema = None;
-            return;
-        };
-        let known = matches!(self.schema, Some(Known::Known(_)));
-        let stale = if known { STALE } else { Duration::from_secs(5) };
-        if self
-            .schema_at
-            .as_ref()
-            .and_then(|at| now.since(at))
-            .is_some_and(|age| age < stale)
-        {
-            return;
-        }
-        self.schema_at = Some(now.clone());
-        let env = self.env_values();
-        let lookup = move |key: &str| env.get(key).cloned();
-        let host = crate::database::host_of(&settings, &lookup);
-        let container = host.and_then(|host| {
-            let named = |c: &&ContainerObs| c.service.as_str() == host || c.name == host;
-            self.seen
-                .iter()
-                .filter(|c| c.state.is_running() && !c.oneoff)
-                .find(named)
-        });
-        let address = match container.map(|c| c.id.clone()) {
-            Some(id) => self.address(&id).await,
-            None => None,
-        };
-        let place = Place {
-            settings: &settings,
-            address,
-            env: &lookup,
-        };
-        self.schema = Some(self.edges.database.schema_head(place).await);
-    }
-
-    /// Before something is concluded from it: a release moves the schema when it starts, and what was
-    /// seen a while ago may have been before that.
-    async fn see_schema_anew(&mut self, now: &Moment) {
-        if matches!(self.schema, Some(Known::Known(_))) {
-            self.schema_at = None;
-        }
-        self.see_schema(now).await;
-    }
-
-    /// The values of `.env`, for the keys that the settings name. They go nowhere else.
-    pub(super) fn env_values(&self) -> BTreeMap<String, String> {
-        let path = self.settings.env_file.path();
-        let Ok(bytes) = self.edges.source.read(path) else {
-            return BTreeMap::new();
-        };
-        crate::inputs::env_values(path, &bytes)
     }
 
     /// Which good generations could be restored now: their images here, their content whole.
@@ -483,6 +425,7 @@ impl Stack {
                 services,
                 available: &self.available,
                 schema: self.schema.as_ref(),
+                tool: self.tool(),
                 trial: &self.settings.trial,
                 row: self.matrix.row(severity),
                 now,
@@ -561,7 +504,7 @@ impl Stack {
     }
 
     /// A rollback that was taken back for a reason that may pass is tried again.
-    async fn unfinished_rollback(&mut self) -> Result<bool, Stop> {
+    pub(super) async fn unfinished_rollback(&mut self) -> Result<bool, Stop> {
         let Some(current) = self.record.current().cloned() else {
             return Ok(false);
         };
@@ -575,7 +518,7 @@ impl Stack {
         self.schema_at = None;
         let now = self.now();
         self.see_schema(&now).await;
-        match again(&self.record, &self.available, self.schema.as_ref()) {
+        match again(&self.record, &self.available, self.schema.as_ref(), self.tool()) {
             Retreat::To { target, blame } => {
                 self.go_back(target, blame, Author::Agent, &current.why).await?;
             }

@@ -9,6 +9,7 @@ mod operate;
 mod orders;
 mod preview;
 mod request;
+mod schema;
 mod show;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -39,8 +40,9 @@ use tokio::sync::watch;
 
 use self::attend::End;
 use crate::backoff::Backoff;
+use crate::backup::Backups;
 use crate::clock::Clock;
-use crate::database::Database;
+use crate::database::{Database, Maintenance};
 use crate::engine::{Engine, EngineError, EngineInfo};
 use crate::inputs::{Inputs, Look};
 use crate::probe::Prober;
@@ -68,6 +70,10 @@ pub struct Edges {
     pub engine: Arc<dyn Engine>,
     /// The stack's database.
     pub database: Arc<dyn Database>,
+    /// What is done to it as a whole.
+    pub maintenance: Arc<dyn Maintenance>,
+    /// Its backups.
+    pub backups: Arc<dyn Backups>,
     /// Health probes.
     pub prober: Arc<dyn Prober>,
     /// The clock.
@@ -130,6 +136,8 @@ pub struct Stack {
     called: VecDeque<Called>,
     /// Whether nothing is carried out and nothing claimed ([`foresee`]).
     only_looks: bool,
+    /// Whether an operation was carried out in this pass.
+    carried_out: bool,
 
     record: StackRecord,
     wish: Wish,
@@ -163,6 +171,8 @@ pub struct Stack {
     sightings: Sightings,
     schema: Option<Known<SchemaHead>>,
     schema_at: Option<Moment>,
+    /// Since when a release waits for a schema that cannot be seen.
+    unseen_since: Option<Moment>,
     available: BTreeMap<GenerationNumber, Result<(), String>>,
     available_at: Option<Moment>,
 
@@ -212,6 +222,7 @@ impl Stack {
             inbox,
             called: VecDeque::new(),
             only_looks: false,
+            carried_out: false,
             record,
             wish: Wish::Unreadable(Vec::new()),
             let_go_at: None,
@@ -239,6 +250,7 @@ impl Stack {
             sightings: Sightings::default(),
             schema: None,
             schema_at: None,
+            unseen_since: None,
             available: BTreeMap::new(),
             available_at: None,
             asking: BTreeSet::new(),
@@ -368,6 +380,7 @@ impl Stack {
     async fn one_pass(&mut self) -> Requeue {
         self.waits.clear();
         self.next = None;
+        self.carried_out = false;
         let outcome = self.try_pass().await;
         let requeue = match outcome {
             Ok(requeue) => requeue,
@@ -444,6 +457,18 @@ impl Stack {
         if room {
             let begun = self.begin_what_is_new().await;
             room = self.unless_full(begun)?;
+            // What the files say by now is looked at before anything else is begun.
+            if self.carried_out {
+                self.look_again();
+                return Ok(room);
+            }
+        }
+        // What is bad is left before any of it is brought up again.
+        if !self.is_called_away() && self.record.operation.is_none() {
+            self.unfinished_rollback().await?;
+        }
+        if !self.is_called_away() {
+            self.open_what_is_barred().await?;
         }
         if self.goes_on() {
             self.heal().await?;

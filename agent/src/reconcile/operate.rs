@@ -15,14 +15,17 @@ use state::name::{ContainerId, ImageId, ServiceName};
 use state::observed::{Carried, ContainerDetail, ContainerObs, ContainerState};
 use state::operation::{Halt, begin_deploy, begin_rollback, ended, request_of};
 use state::plan::Plan;
-use state::planner::{Ground, Unplannable, plan};
+use state::planner::{Ground, Schema, Unplannable, plan};
 use state::record::{Change, Hold};
 use state::release::{Author, Blame, Generation, GenerationNumber, Verdict};
 use state::retention::KEPT_GOOD;
+use state::schema_fit::SchemaMove;
 use state::stack_spec::StackSpec;
 use state::step::Step;
+use state::time::Moment;
 
 use super::attend::End;
+use super::schema::Course;
 use super::{Stack, Stop};
 
 impl Stack {
@@ -33,6 +36,7 @@ impl Stack {
         drift: &[Drift],
         kind: Kind,
         operation: u64,
+        way: Option<&SchemaMove>,
     ) -> Result<Result<Plan, Unplannable>, Stop> {
         let networks = wanted.spec.networks.values().map(|n| n.name.clone()).collect();
         let volumes = wanted.spec.volumes.values().map(|v| v.name.clone()).collect();
@@ -59,7 +63,16 @@ impl Stack {
             .collect();
         let keep = self.images_to_keep();
         let data = data.into_iter().map(|change| change.service).collect();
+        let (database, end_foreign) = match way {
+            Some(_) => self.schema_ground(&wanted.spec),
+            None => (None, false),
+        };
         let ground = Ground {
+            schema: way.map(|way| Schema {
+                way,
+                database: database.as_ref(),
+                end_foreign,
+            }),
             carried: &carried,
             data: &data,
             keep: &keep,
@@ -173,12 +186,25 @@ impl Stack {
             return Ok(());
         }
         let now = self.now();
+        let way = match self.course_of(&generation.release, spec, &now).await? {
+            Course::Known(way) => way,
+            Course::Unseen(why) => return self.waits_for_the_schema(&why, &now),
+            Course::None(why) => {
+                let way_out =
+                    "bring the schema to where this release knows it, or pin a release that knows where it is";
+                return self.no_way(&format!("there is no way for the schema: {why}"), way_out, &[]);
+            }
+        };
         let (number, mut changes) = begin_deploy(&self.record, &generation, &now);
         let wanted = Wanted::of(number, &generation, spec.clone());
         let drift = self.drift_from(&wanted);
         let id = self.edges.store.next_operation_id()?;
-        let plan = match self.make_plan(&wanted, &drift, Kind::Deploy, id).await? {
+        let plan = match self.make_plan(&wanted, &drift, Kind::Deploy, id, way.as_ref()).await? {
             Ok(plan) => plan,
+            Err(error @ Unplannable::DatabaseChanges(_)) => {
+                let way_out = "bring the database back";
+                return self.no_way(&error.to_string(), way_out, &[Fact::Schema]);
+            }
             Err(error) => {
                 self.back_off(&error.to_string());
                 return Ok(());
@@ -211,7 +237,26 @@ impl Stack {
         {
             self.back_off(&why);
         }
+        self.schema_at = None;
         self.see_again().await
+    }
+
+    /// A database that is away may be back soon. When it stays away, a person is told.
+    fn waits_for_the_schema(&mut self, why: &str, now: &Moment) -> Result<(), Stop> {
+        let since = self.unseen_since.get_or_insert_with(|| now.clone()).clone();
+        if now.since_or_wall(&since) < self.settings.trial.window * 2 {
+            self.back_off(why);
+            return Ok(());
+        }
+        let way_out = "bring the database back: what is asked for is applied once the schema can be seen";
+        self.no_way(why, way_out, &[Fact::Schema])
+    }
+
+    /// The schema cannot be brought to where a release needs it, and that is not the release's doing: it is asked
+    /// for all the same, and looked at again.
+    fn no_way(&mut self, why: &str, way_out: &str, until: &[Fact]) -> Result<(), Stop> {
+        self.back_off(why);
+        self.hold(why, way_out, until.iter().copied().collect())
     }
 
     /// Goes back to a good generation.
@@ -269,7 +314,11 @@ impl Stack {
         let now = self.now();
         let drift = self.drift_from(&wanted);
         let id = self.urgent_operation_id()?;
-        let plan = match self.make_plan(&wanted, &drift, Kind::Rollback, id).await? {
+        let way = self.record.generation(target).and_then(|target| self.way_to(target));
+        let plan = match self
+            .make_plan(&wanted, &drift, Kind::Rollback, id, way.as_ref())
+            .await?
+        {
             Ok(plan) => plan,
             Err(error) => {
                 self.back_off(&error.to_string());
@@ -301,6 +350,7 @@ impl Stack {
         {
             self.back_off(&why);
         }
+        self.schema_at = None;
         self.see_again().await
     }
 
@@ -353,6 +403,7 @@ impl Stack {
             Halt::TakenBack { why, .. } => {
                 tracing::warn!(stack = %name, "{kind} failed and was taken back: {why}");
             }
+            Halt::Left { why } => tracing::warn!(stack = %name, "{kind} failed after the schema was moved: {why}"),
             Halt::Paused { .. } | Halt::Stuck { .. } => {}
         }
         Ok(match halt {
@@ -366,7 +417,7 @@ impl Stack {
                 passing,
                 died: open.failed_after_a_start(),
             },
-            Halt::Paused { why } | Halt::Stuck { why } => End::Failed {
+            Halt::Paused { why } | Halt::Left { why } | Halt::Stuck { why } => End::Failed {
                 why,
                 passing: false,
                 died: open.failed_after_a_start(),
@@ -393,6 +444,7 @@ impl Stack {
 
     /// What would change about data by going from what runs to `wanted`.
     pub(super) async fn data_changes(&self, wanted: &Wanted) -> Result<Vec<DataChange>, Stop> {
+        // Where nothing is current, somebody else may have had containers at the data all the same.
         let spec = match self.record.current() {
             Some(current) => self.load_spec(&current.spec)?,
             None => None,

@@ -265,7 +265,7 @@ impl Stack {
         }
         self.refresh_availability().await?;
         let schema = self.schema.as_ref();
-        let target = match ordered(&self.record, &self.available, schema, schema_fits) {
+        let target = match ordered(&self.record, &self.available, schema, self.tool(), schema_fits) {
             Ok(target) => target,
             Err(refused) => return Ok(Err(refused.into())),
         };

@@ -10,15 +10,16 @@ use state::drift::Wanted;
 use state::journal::{Kind, Operation};
 use state::name::{ImageId, ServiceName};
 use state::observed::ContainerObs;
-use state::operation::judged;
+use state::operation::{judged, never_begun};
 use state::plan::Plan;
 use state::record::{Approval, Ask, Change, Standing};
-use state::release::{Author, Blame, Generation, Quarantine, Release, Request, Verdict};
+use state::release::{Author, Blame, Generation, Release, Request, Verdict};
 use state::stack_spec::{PullPolicy, StackSpec};
 use state::step::Step;
 use state::time::Moment;
 
 use super::attend::End;
+use super::schema::{Course, Learnt};
 use super::{AGAIN, Stack, Stop, Wish};
 use crate::engine::NewContainer;
 use crate::inputs::{self, Inputs};
@@ -487,6 +488,17 @@ impl Stack {
             return Ok(());
         };
         let now = self.now();
+        match self.learn(&images, &request.id()).await? {
+            Learnt::All => {}
+            Learnt::Later => return Ok(()),
+            Learnt::Never(why) => {
+                let release = request.release(images);
+                let current = self.record.current().map(|g| &g.release);
+                let blame = Blame::between(&release, current);
+                let way_out = "mend the migrations of the image, then `steadfast retry`; or pin another release";
+                return self.cannot_begin(&request, &spec, release, blame, (&why, way_out));
+            }
+        }
         let release = request.release(images);
         let generation = self.new_generation(release, &spec, request.id(), &now);
         let found = self
@@ -561,13 +573,18 @@ impl Stack {
     async fn show_next(&mut self, generation: &Generation, spec: &StackSpec) -> Result<(), Stop> {
         let wanted = Wanted::of(generation.number, generation, spec.clone());
         let drift = self.drift_from(&wanted);
+        let now = self.now();
+        let way = match self.course_of(&generation.release, spec, &now).await? {
+            Course::Known(way) => way,
+            Course::Unseen(_) | Course::None(_) => None,
+        };
         let tag = generation.release.tag.as_ref();
         let why = format!(
             "{} is asked for",
             tag.map_or("another release", |tag| tag.as_str())
         );
         self.next = self
-            .make_plan(&wanted, &drift, Kind::Deploy, 0)
+            .make_plan(&wanted, &drift, Kind::Deploy, 0, way.as_ref())
             .await?
             .ok()
             .map(|plan| Next {
@@ -684,35 +701,32 @@ impl Stack {
         references: BTreeSet<String>,
         why: &str,
     ) -> Result<(), Stop> {
-        let now = self.now();
         let release = request.release(resolved(spec, &self.record.resolved));
-        let mut generation = self.new_generation(release, spec, request.id(), &now);
-        generation.verdict = Verdict::Bad;
-        generation.judged = Some(now.clone());
-        why.clone_into(&mut generation.why);
-        let number = generation.number;
-        let entry = Quarantine {
-            generation: number,
-            release: generation.release_id.clone(),
-            tag: Some(request.desired.tag.clone()),
-            blame: Blame::Tag { references },
-            by: Author::Agent,
-            at: now,
-            why: why.to_owned(),
-        };
-        tracing::error!(stack = %self.settings.name, "{why}; nothing was stopped");
-        let mut changes = vec![
-            Change::Begin(Box::new(generation)),
-            Change::Quarantine(Box::new(entry)),
-            Change::Stand(Standing::Quarantined(number)),
-        ];
         let way_out = "push the image, then `steadfast retry`; or pin another release";
+        self.cannot_begin(request, spec, release, Blame::Tag { references }, (why, way_out))
+    }
+
+    /// A release that cannot even be begun is bad, and nothing was stopped.
+    fn cannot_begin(
+        &mut self,
+        request: &Request,
+        spec: &StackSpec,
+        release: Release,
+        blame: Blame,
+        (why, way_out): (&str, &str),
+    ) -> Result<(), Stop> {
+        let now = self.now();
+        let mut generation = self.new_generation(release, spec, request.id(), &now);
+        why.clone_into(&mut generation.why);
+        tracing::error!(stack = %self.settings.name, "{why}; nothing was stopped");
+        let mut changes = vec![Change::Begin(Box::new(generation.clone()))];
+        changes.extend(never_begun(&generation, blame, why, &now));
         changes.extend(self.held_where_nothing_runs(why, way_out));
         self.commit(&changes)
     }
 
     /// Where nothing runs there is nothing that goes on either: a person is needed.
-    fn held_where_nothing_runs(&self, why: &str, way_out: &str) -> Option<Change> {
+    pub(super) fn held_where_nothing_runs(&self, why: &str, way_out: &str) -> Option<Change> {
         let why = format!("{why}, and nothing else is there to run");
         let nothing = self.record.current.is_none();
         nothing.then(|| state::operation::held(&why, way_out, &self.now()))

@@ -124,7 +124,7 @@ impl Stack {
         match state::rollback::target(&self.record, &self.available) {
             Ok(target) => Readiness {
                 to: Some(target.number),
-                why_not: SchemaFit::of(target, self.schema.as_ref()).why_not(target.number),
+                why_not: SchemaFit::of(self.ways(), target, self.schema.as_ref()).why_not(target.number),
             },
             Err(reasons) if reasons.is_empty() => Readiness {
                 to: None,

@@ -2,12 +2,15 @@
 //! it names the key of the stack's `.env`, or the file, that holds it.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use state::migration_tool::{MigrationTool, UpgradeBy};
 use state::name::ServiceName;
 
+use super::stack::Mention;
 use super::word::{PgName, VarName};
 use crate::fragment::{Fault, Table};
-use crate::validate::{name, path_in, port};
+use crate::validate::{absolute_path, choice, duration, name, path_in, port, text};
 
 /// `[stack.NAME.database]`.
 #[derive(Debug, Clone, PartialEq)]
@@ -16,6 +19,19 @@ pub struct DatabaseSettings {
     pub access: DatabaseAccess,
     /// `[stack.NAME.database.migrations]`.
     pub migrations: MigrationSettings,
+    /// `foreign_sessions`: what becomes of sessions of whoever is no service of the stack, before the schema is taken
+    /// back. Default: they are named, and nothing is done.
+    pub foreign_sessions: ForeignSessions,
+}
+
+/// What becomes of sessions of whoever is no service of the stack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ForeignSessions {
+    /// `"hold"`: a person ends them.
+    #[default]
+    Hold,
+    /// `"end"`: the agent ends them.
+    End,
 }
 
 /// How the database is reached.
@@ -56,13 +72,15 @@ pub enum SecretSource {
     File(PathBuf),
 }
 
-/// `[stack.NAME.database.migrations]`: where the migration tool writes how far it is.
+/// `[stack.NAME.database.migrations]`: where the migration tool writes how far it is, and how it is called.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MigrationSettings {
     /// `version_table`. Default `alembic_version`.
     pub version_table: PgName,
     /// `schema`. Default `public`.
     pub schema: PgName,
+    /// `tool` and what belongs to it; `None`: the agent moves no schema.
+    pub tool: Option<MigrationTool>,
 }
 
 impl Default for MigrationSettings {
@@ -70,11 +88,12 @@ impl Default for MigrationSettings {
         Self {
             version_table: "alembic_version".parse().expect("a valid name"),
             schema: "public".parse().expect("a valid name"),
+            tool: None,
         }
     }
 }
 
-pub(super) fn read(mut table: Table<'_>, directory: &Path) -> Option<DatabaseSettings> {
+pub(super) fn read(mut table: Table<'_>, directory: &Path, mentions: &mut Vec<Mention>) -> Option<DatabaseSettings> {
     table.refused(
         "password",
         "a password does not belong in this file",
@@ -90,8 +109,16 @@ pub(super) fn read(mut table: Table<'_>, directory: &Path) -> Option<DatabaseSet
     let user = credential(&mut table, "user", "user_env");
     let dbname = credential(&mut table, "dbname", "dbname_env");
     let service = table.get("service", name::<ServiceName>);
+    mentions.extend(Mention::of(&table, service.as_ref()));
     let port = table.get("port", port);
-    let migrations = table.table("migrations").map(read_migrations).unwrap_or_default();
+    let migrations = table.table("migrations");
+    let migrations = migrations
+        .map(|table| read_migrations(table, mentions))
+        .unwrap_or_default();
+    let sessions = [("hold", ForeignSessions::Hold), ("end", ForeignSessions::End)];
+    let foreign_sessions = table
+        .get("foreign_sessions", choice(&sessions))
+        .unwrap_or_default();
     let by_url = table.has("url_env") || table.has("url_file") || table.has("url");
     if by_url {
         for key in [
@@ -126,7 +153,11 @@ pub(super) fn read(mut table: Table<'_>, directory: &Path) -> Option<DatabaseSet
             password,
         }
     };
-    Some(DatabaseSettings { access, migrations })
+    Some(DatabaseSettings {
+        access,
+        migrations,
+        foreign_sessions,
+    })
 }
 
 fn secret(
@@ -166,22 +197,53 @@ fn one_of(table: &Table<'_>, first: &str, second: &str) {
     }
 }
 
-fn read_migrations(mut table: Table<'_>) -> MigrationSettings {
+fn read_migrations(mut table: Table<'_>, mentions: &mut Vec<Mention>) -> MigrationSettings {
     let default = MigrationSettings::default();
     let settings = MigrationSettings {
         version_table: table.get("version_table", name).unwrap_or(default.version_table),
         schema: table.get("schema", name).unwrap_or(default.schema),
+        tool: read_tool(&mut table, mentions),
     };
-    table.reserved(&[
-        "service",
-        "upgrade",
-        "downgrade",
-        "heads",
-        "tool",
-        "lock_timeout",
-        "rollback_schema",
-        "sql",
-    ]);
+    table.reserved(&["downgrade", "heads", "rollback_schema", "sql"]);
     table.finish();
     settings
+}
+
+/// What belongs to `tool`, and means nothing without it.
+fn read_tool(table: &mut Table<'_>, mentions: &mut Vec<Mention>) -> Option<MigrationTool> {
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+    let tool = table.get("tool", choice(&[("alembic", "alembic")]));
+    let service = table.get("service", name::<ServiceName>);
+    mentions.extend(Mention::of(table, service.as_ref()));
+    let program = table.list("program", |item| text(item).map(str::to_owned));
+    let workdir = table.get("workdir", absolute_path);
+    let timeout = table.get("timeout", duration(Duration::from_secs(1), DAY));
+    let lock_timeout = table.get("lock_timeout", duration(Duration::from_millis(1), DAY));
+    let by = [("agent", UpgradeBy::Agent), ("stack", UpgradeBy::Stack)];
+    let upgrade = table.get("upgrade", choice(&by));
+    if !table.has("tool") {
+        for key in ["service", "program", "workdir", "timeout", "lock_timeout", "upgrade"] {
+            if table.has(key) {
+                let fault = Fault::new(format!("\"{key}\" without a tool"));
+                table.fault_at(key, fault.hint("add tool = \"alembic\", or take it out"));
+            }
+        }
+        return None;
+    }
+    if !table.has("service") {
+        let fault = Fault::new("nothing says whose image has the migrations");
+        table.fault_at("tool", fault.hint("add service = \"api\""));
+    }
+    if program.as_ref().is_some_and(Vec::is_empty) {
+        let fault = Fault::new("there is no program");
+        table.fault_at("program", fault.hint("write program = [\"python3\", \"-m\", \"alembic\"]"));
+    }
+    Some(MigrationTool {
+        service: service?,
+        program: program.unwrap_or_else(|| vec![tool.unwrap_or("alembic").to_owned()]),
+        workdir: workdir.map(|path| path.to_string_lossy().into_owned()),
+        timeout: timeout.unwrap_or(Duration::from_secs(30 * 60)),
+        lock_timeout: lock_timeout.unwrap_or(Duration::from_secs(5)),
+        upgrade: upgrade.unwrap_or_default(),
+    })
 }

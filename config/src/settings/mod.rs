@@ -15,7 +15,9 @@ mod stack;
 mod word;
 
 pub use agent::{Account, AgentSettings, ControlSettings, EngineAddress, LogFormat};
-pub use database::{Credential, DatabaseAccess, DatabaseSettings, MigrationSettings, SecretSource};
+pub use database::{
+    Credential, DatabaseAccess, DatabaseSettings, ForeignSessions, MigrationSettings, SecretSource,
+};
 pub use probe::{HttpTarget, ProbeKind, ProbeSettings, StatusPattern, StatusSet, TcpTarget};
 pub use stack::{ComposeFiles, EnvFile, ImageTemplate, Mention, StackSettings};
 pub use word::{AccountName, Host, HttpUrl, PgName, Profile, VarName};

@@ -7,7 +7,7 @@ use std::time::Duration;
 use state::name::{ServiceName, StackName, Tag};
 use state::policy::{Approval, FailureAction, Severity, SeverityMatrix, TrialPolicy};
 
-use super::database::{self, DatabaseAccess, DatabaseSettings};
+use super::database::{self, DatabaseSettings};
 use super::probe::{self, ProbeSettings};
 use super::word::{Profile, VarName};
 use crate::error::{Place, Problem, Problems, did_you_mean};
@@ -66,6 +66,15 @@ pub struct Mention {
 }
 
 impl Mention {
+    /// The service that `table` names under `service`.
+    pub(super) fn of(table: &Table<'_>, service: Option<&ServiceName>) -> Option<Self> {
+        service.map(|service| Self {
+            service: service.clone(),
+            place: table.place_of("service"),
+            key: table.path_of("service"),
+        })
+    }
+
     /// The error when the service is none of `known`.
     pub fn problem(&self, known: &BTreeSet<ServiceName>) -> Problem {
         let message = format!("the Compose file has no service \"{}\"", self.service);
@@ -173,22 +182,8 @@ pub(super) fn read(name_: StackName, mut table: Table<'_>, policy: &SeverityMatr
         .map(|images| read_images(&images, &mut mentions))
         .unwrap_or_default();
     let probes = read_probes(&mut table, &trial, &mut mentions);
-    let database = table.table("database").map(|database| {
-        let (place, key) = (database.place_of("service"), database.path_of("service"));
-        let database = database::read(database, &base);
-        if let Some(DatabaseSettings {
-            access: DatabaseAccess::Service { service, .. },
-            ..
-        }) = &database
-        {
-            mentions.push(Mention {
-                service: service.clone(),
-                place,
-                key,
-            });
-        }
-        database
-    });
+    let database = table.table("database");
+    let database = database.map(|database| database::read(database, &base, &mut mentions));
     let stack = StackSettings {
         name: name_,
         compose: read_compose(&mut table, &base),

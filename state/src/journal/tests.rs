@@ -12,6 +12,7 @@ fn failed(index: usize) -> Event {
         index,
         why: "no".into(),
         passing: false,
+        moved: false,
     }
 }
 
@@ -113,7 +114,7 @@ fn an_undo_that_fails_needs_a_person() {
 /// Any event at all; the numbers stay near those of small plans.
 fn any_event() -> impl Strategy<Value = Event> {
     let why = || String::from("no");
-    (0..10_u8, 0..6_usize, any::<bool>()).prop_map(move |(kind, index, passing)| match kind {
+    (0..11_u8, 0..6_usize, any::<bool>()).prop_map(move |(kind, index, passing)| match kind {
         0 => Event::Started { index },
         1 => Event::Done {
             index,
@@ -123,6 +124,7 @@ fn any_event() -> impl Strategy<Value = Event> {
             index,
             why: why(),
             passing,
+            moved: index == 3,
         },
         3 => Event::UndoStarted { index },
         4 => Event::UndoDone { index },
@@ -130,6 +132,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         6 => Event::Ended(Ending::Succeeded),
         7 => Event::Ended(Ending::Undone { why: why(), passing }),
         8 => Event::Ended(Ending::Paused { why: why() }),
+        9 => Event::Ended(Ending::Left { why: why() }),
         _ => Event::Ended(Ending::Stuck { why: why() }),
     })
 }

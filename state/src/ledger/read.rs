@@ -8,7 +8,8 @@ use rusqlite::{Connection, OptionalExtension as _, Params, Row};
 use super::values::{StackRow, Value, decode};
 use super::{LedgerError, schema};
 use crate::journal::{Entry, OpenOperation, Operation};
-use crate::name::{Digest, StackName};
+use crate::migrations::History;
+use crate::name::{Digest, ImageId, StackName};
 use crate::record::{Act, StackRecord};
 use crate::release::{GenerationNumber, HostKey};
 use crate::time::Moment;
@@ -57,6 +58,8 @@ impl Reader<'_> {
             resolved: self.map("SELECT reference, image FROM resolved WHERE stack = ?1", name)?,
             carried: self.map("SELECT place, volume FROM carried WHERE stack = ?1", name)?,
             let_go: row.let_go,
+            barred: row.barred,
+            histories: self.histories(name)?,
         }))
     }
 
@@ -127,6 +130,16 @@ impl Reader<'_> {
         })?;
         rows.into_iter()
             .map(|(format, value, request)| Ok((self.name(request)?, decode(self.path, format, &value)?)))
+            .collect()
+    }
+
+    fn histories(&self, stack: &StackName) -> Result<BTreeMap<ImageId, History>, LedgerError> {
+        let sql = "SELECT format, value, image FROM history WHERE stack = ?1";
+        let rows = self.rows(sql, [stack.as_str()], |row| {
+            Ok((row.get(0)?, row.get::<_, String>(1)?, row.get(2)?))
+        })?;
+        rows.into_iter()
+            .map(|(format, value, image)| Ok((self.name(image)?, decode(self.path, format, &value)?)))
             .collect()
     }
 

@@ -12,7 +12,7 @@ use super::{LedgerError, disk};
 use crate::durable::{self, FileSystem, Owner};
 
 /// Migration `i` takes version `i` to version `i + 1`. What was released is never edited.
-const MIGRATIONS: &[&str] = &[include_str!("schema_1.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("schema_1.sql"), include_str!("schema_2.sql")];
 
 /// `STFD`: tells a ledger from any other database file.
 const APPLICATION_ID: i32 = 0x5354_4644;
@@ -221,7 +221,10 @@ mod tests {
         let path = dir.path().join("ledger.db");
         create(&crate::durable::HostFiles, &path, "me").unwrap();
         let mut connection = open(&path).unwrap();
-        let steps = |last| [MIGRATIONS[0], "ALTER TABLE act ADD COLUMN host TEXT", last];
+        let steps = |last| {
+            let next = ["ALTER TABLE act ADD COLUMN host TEXT", last];
+            [MIGRATIONS, &next].concat()
+        };
         let state = |connection: &Connection| {
             let version = connection.pragma_query_value(None, "user_version", |row| row.get::<_, i32>(0));
             let columns = "SELECT count(*) FROM pragma_table_info('act') WHERE name IN ('host', 'term')";
@@ -230,19 +233,19 @@ mod tests {
         };
         let broken = steps("ALTER TABLE act ADD COLUMN term TEXT; UPDATE nothing SET x = 1");
         migrate(&mut connection, &path, &broken).unwrap_err();
-        assert_eq!(state(&connection), (2, 1));
+        assert_eq!(state(&connection), (3, 1));
         let mended = steps("ALTER TABLE act ADD COLUMN term TEXT");
         migrate(&mut connection, &path, &mended).unwrap();
         migrate(&mut connection, &path, &mended).unwrap();
-        assert_eq!(state(&connection), (3, 2));
+        assert_eq!(state(&connection), (4, 2));
         drop(connection);
         let error = open(&path).unwrap_err();
         assert!(
             matches!(
                 error,
                 LedgerError::Newer {
-                    found: 3,
-                    known: 1,
+                    found: 4,
+                    known: 2,
                     ..
                 }
             ),

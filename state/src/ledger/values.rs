@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use super::{LedgerError, schema};
 use crate::health::HealthRecord;
 use crate::journal::{Entry, Operation};
+use crate::migrations::History;
 use crate::record::{Act, Approval, Hold, Pause, Restored, Standing};
 use crate::release::{Generation, Quarantine, Request};
 use crate::time::Moment;
@@ -33,6 +34,8 @@ pub(super) struct StackRow {
     pub(super) restored: Option<Restored>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) let_go: Option<Moment>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) barred: Option<u64>,
 }
 
 macro_rules! values {
@@ -48,6 +51,7 @@ values! {
     Operation: "operation",
     Entry: "journal",
     Act: "act",
+    History: "history",
 }
 
 /// The value as it is written.

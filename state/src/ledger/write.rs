@@ -6,6 +6,7 @@ use rusqlite::{Transaction, params};
 use super::values::{StackRow, Value, encode};
 use super::{KEPT_ACTS, KEPT_OPERATIONS};
 use crate::journal::{Ending, Entry, Event, Operation};
+use crate::migrations::History;
 use crate::record::{Act, Answer, Change, StackRecord, Standing};
 use crate::release::{Generation, GenerationNumber, Quarantine};
 use crate::time::Moment;
@@ -83,7 +84,31 @@ impl Writer<'_> {
                 self.run(sql, params![self.stack, place, volume])?;
             }
         }
+        if before.histories != after.histories {
+            self.histories(before, after)?;
+        }
         self.history(before, changes)
+    }
+
+    /// The migrations of an image never change: they are learnt, or forgotten.
+    fn histories(&self, before: &StackRecord, after: &StackRecord) -> rusqlite::Result<()> {
+        for image in before
+            .histories
+            .keys()
+            .filter(|i| !after.histories.contains_key(i))
+        {
+            let sql = "DELETE FROM history WHERE stack = ?1 AND image = ?2";
+            self.run(sql, params![self.stack, image.as_str()])?;
+        }
+        for (image, history) in &after.histories {
+            if before.histories.get(image) == Some(history) {
+                continue;
+            }
+            let sql = "INSERT OR REPLACE INTO history VALUES (?1, ?2, ?3, ?4)";
+            let row = params![self.stack, image.as_str(), History::FORMAT, encode(history)];
+            self.run(sql, row)?;
+        }
+        Ok(())
     }
 
     fn stack_row(&self, record: &StackRecord) -> rusqlite::Result<()> {
@@ -105,6 +130,7 @@ impl Writer<'_> {
             approval: record.approval.clone(),
             restored: record.restored.clone(),
             let_go: record.let_go.clone(),
+            barred: record.barred,
         };
         self.run(
             sql,
@@ -306,6 +332,7 @@ impl Writer<'_> {
             Ending::Succeeded => "succeeded",
             Ending::Undone { .. } => "undone",
             Ending::Paused { .. } => "paused",
+            Ending::Left { .. } => "left",
             Ending::Stuck { .. } => "stuck",
         };
         let sql = "UPDATE operation SET ended = ?2 WHERE id = ?1";
@@ -360,6 +387,7 @@ fn same_stack_row(a: &StackRecord, b: &StackRecord) -> bool {
         && a.approval == b.approval
         && a.restored == b.restored
         && a.let_go == b.let_go
+        && a.barred == b.barred
 }
 
 fn standing(standing: &Standing) -> String {

@@ -10,10 +10,11 @@ use crate::stack_spec::{Condition as Need, HealthcheckTest, Nanos, RestartPolicy
 use crate::step::{Condition, Step, Target};
 
 use super::made::Made;
+use super::schema::{give_back, start_writer};
 use super::{Planner, duration, grace};
 
 /// How long a container may take to be seen running after its start.
-const RUNNING_WITHIN: Duration = Duration::from_secs(20);
+pub(super) const RUNNING_WITHIN: Duration = Duration::from_secs(20);
 /// How long a one-shot service may take.
 const COMPLETED_WITHIN: Duration = Duration::from_secs(900);
 /// How long new containers are watched before the old ones go, where `monitor` says nothing.
@@ -63,6 +64,9 @@ impl Planner<'_> {
                     steps.extend(made.take_down());
                 }
                 started.push(target);
+            }
+            for writer in self.writers.iter().filter(|w| w.summary.service == *name) {
+                steps.extend(start_writer(&self.wanted.spec, writer));
             }
             let need = self.need_of(name, drift);
             for target in &started {
@@ -149,6 +153,7 @@ impl Planner<'_> {
                 });
             }
         }
+        steps.extend(self.writers.iter().filter_map(|writer| give_back(writer)));
         self.give_what_is_owed(drift, changes, steps);
         for made in changes {
             if let Some(old) = made.old {

@@ -9,6 +9,7 @@ use crate::stack_spec::RestartPolicy;
 use crate::step::{Step, Target};
 
 use super::made::Made;
+use super::schema::stop_writer;
 use super::{GRACE, Planner, Unplannable, grace};
 
 /// One container that makes room, and how.
@@ -37,6 +38,11 @@ impl<'a> Planner<'a> {
                     old: change.old?,
                     steps: change.take_down(),
                 })
+            }));
+            let writers = self.writers.iter().filter(|w| layer.contains(&w.summary.service));
+            leaving.extend(writers.map(|old| Leaving {
+                old,
+                steps: stop_writer(&self.wanted.spec, old),
             }));
         }
         let taken_out = |service: &ServiceName| !self.wanted.spec.services.contains_key(service);

@@ -13,6 +13,7 @@ use expect_test::{Expect, expect};
 use crate::fixture::{container, depend, image, service};
 use crate::journal::Kind;
 use crate::observed::{Carried, ContainerState};
+use crate::schema_fit::Direction;
 use crate::stack_spec::{
     Attachment as Wish, Condition, Deploy, Healthcheck, NamespaceMode, Nanos, NetworkSpec, Networking,
     OnUpdateFailure, RestartPolicy, ServiceSpec, UpdateConfig, VolumeSpec,
@@ -539,4 +540,147 @@ fn the_watch_fails_as_the_most_careful_of_its_services_asks() {
     assert_eq!(row(Some(Pause), Some(Continue)), Pause);
     assert_eq!(row(Some(Continue), Some(Continue)), Continue);
     assert_eq!(row(Some(Continue), Some(Rollback)), Rollback);
+}
+
+#[test]
+fn a_schema_goes_up_while_the_old_release_serves() {
+    check(
+        Case::new(&[("db", &[]), ("api", &["db"])])
+            .differs(0xa, "api")
+            .moves(Direction::Up, "a", "b"),
+        expect![[r#"
+            1. keep image 000000000001
+            2. keep image 000000000002
+            3. create api-1 from 000000000002
+            4. back the database up, and restore the backup to prove it
+            5. upgrade the schema from a to b with image 000000000007 (b)
+            6. hold back the restart policy of 00000000000a
+            7. stop api (00000000000a), by force after 10 s
+            8. start api (new api-1)
+            9. wait until api runs, at most 20 s
+            10. rename shop-api-1 to shop-api-1.old-9
+            11. rename shop-api-1.new-9 to shop-api-1
+            12. take 00000000000a out of its networks
+            13. watch 1 new containers for 5s
+            14. remove 00000000000a
+            15. let go of images that nobody needs (2 kept)"#]],
+    );
+    let case = || {
+        Case::new(&[("db", &[]), ("api", &["db"])])
+            .differs(0xa, "api")
+            .moves(Direction::Up, "a", "b")
+    };
+    let plan = case().plan().unwrap();
+    let from = plan.schema_from.unwrap();
+    assert!(matches!(plan.steps[from], Step::Migrate { .. }));
+    assert!(!plan.has_moved_schema(from, false));
+    assert!(plan.has_moved_schema(from, true));
+    assert!(plan.has_moved_schema(from + 1, false));
+}
+
+#[test]
+fn a_database_that_is_brought_up_is_migrated_before_anything_that_needs_it_starts() {
+    check(
+        Case::new(&[("db", &[]), ("api", &["db"])])
+            .missing("db")
+            .missing("api")
+            .moves(Direction::Up, "a", "b"),
+        expect![[r#"
+            1. keep image 000000000001
+            2. keep image 000000000002
+            3. create db-1 from 000000000002
+            4. create api-1 from 000000000002
+            5. start db (new db-1)
+            6. wait until db runs, at most 20 s
+            7. back the database up, and restore the backup to prove it
+            8. upgrade the schema from a to b with image 000000000007 (b)
+            9. start api (new api-1)
+            10. wait until api runs, at most 20 s
+            11. watch 2 new containers for 5s
+            12. let go of images that nobody needs (2 kept)"#]],
+    );
+}
+
+#[test]
+fn a_schema_goes_down_when_all_that_write_have_stopped() {
+    let case = || {
+        Case::new(&[("db", &[]), ("api", &["db"]), ("web", &[]), ("worker", &["db"])])
+            .differs(0xa, "api")
+            .inspected(0xd, "shop-db-1", "db", |_| {})
+            .inspected(0xb, "shop-web-1", "web", |_| {})
+            .inspected(0xc, "shop-worker-1", "worker", |_| {})
+            .kind(Kind::Rollback)
+            .moves(Direction::Down, "b", "a")
+    };
+    check(
+        case(),
+        expect![[r#"
+        1. keep image 000000000001
+        2. keep image 000000000002
+        3. create api-1 from 000000000002
+        4. hold back the restart policy of 00000000000a
+        5. stop api (00000000000a), by force after 10 s
+        6. hold back the restart policy of 00000000000c
+        7. stop worker (00000000000c), by force after 10 s
+        8. bar the database, and see that nobody is in it
+        9. copy the database as it is
+        10. let connections to the database in again
+        11. downgrade the schema from b to a with image 000000000007 (b)
+        12. start api (new api-1)
+        13. wait until api runs, at most 20 s
+        14. start worker (00000000000c)
+        15. wait until worker runs, at most 20 s
+        16. rename shop-api-1 to shop-api-1.old-9
+        17. rename shop-api-1.new-9 to shop-api-1
+        18. take 00000000000a out of its networks
+        19. watch 1 new containers for 5s
+        20. give 00000000000c its restart policy (Always)
+        21. remove 00000000000a
+        22. let go of images that nobody needs (2 kept)"#]],
+    );
+    let plan = case().plan().unwrap();
+    let first = plan.data_from.unwrap();
+    assert!(matches!(plan.steps[first], Step::Start { .. }));
+    assert!(matches!(plan.steps[first - 1], Step::Migrate { .. }));
+    assert_eq!(plan.schema_from, None);
+}
+
+#[test]
+fn a_database_that_is_replaced_has_its_schema_taken_back_before() {
+    let case = || {
+        Case::new(&[("db", &[]), ("api", &["db"])])
+            .differs(0xa, "api")
+            .moves(Direction::Down, "b", "a")
+    };
+    check(case().differs(0xd, "db"), expect![[r#"
+        1. keep image 000000000001
+        2. keep image 000000000002
+        3. create api-1 from 000000000002
+        4. create db-1 from 000000000002
+        5. hold back the restart policy of 00000000000a
+        6. stop api (00000000000a), by force after 10 s
+        7. bar the database, and see that nobody is in it
+        8. copy the database as it is
+        9. let connections to the database in again
+        10. downgrade the schema from b to a with image 000000000007 (b)
+        11. hold back the restart policy of 00000000000d
+        12. stop db (00000000000d), by force after 10 s
+        13. start db (new db-1)
+        14. wait until db runs, at most 20 s
+        15. start api (new api-1)
+        16. wait until api runs, at most 20 s
+        17. rename shop-api-1 to shop-api-1.old-9
+        18. rename shop-api-1.new-9 to shop-api-1
+        19. take 00000000000a out of its networks
+        20. rename shop-db-1 to shop-db-1.old-9
+        21. rename shop-db-1.new-9 to shop-db-1
+        22. take 00000000000d out of its networks
+        23. watch 2 new containers for 5s
+        24. remove 00000000000a
+        25. remove 00000000000d
+        26. let go of images that nobody needs (2 kept)"#]]);
+    check(
+        case().missing("db"),
+        expect!["the schema has to be taken back, and db does not run"],
+    );
 }

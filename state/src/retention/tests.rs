@@ -135,6 +135,7 @@ fn what_is_needed_cannot_be_forgotten_whoever_asks() {
         let surplus = Surplus {
             generations: BTreeSet::from([GenerationNumber(2), GenerationNumber(number)]),
             rollbacks: 0,
+            histories: BTreeSet::new(),
         };
         let refused = record.apply(&Change::Collect(Box::new(surplus))).unwrap_err();
         assert_eq!(refused, ImpossibleChange::Needed(GenerationNumber(number)));

@@ -9,7 +9,9 @@ use expect_test::{Expect, expect};
 use proptest::prelude::*;
 
 use super::{Failure, Retreat, again, is_unfinished, ordered, retreat, target};
-use crate::fixture::{at, generation, quarantine, record, release, request, service, stack};
+use crate::fixture::{at, generation, image, quarantine, record, release, request, service, stack};
+use crate::migration_tool::{MigrationTool, UpgradeBy};
+use crate::migrations::History;
 use crate::name::{Role, ServiceName};
 use crate::observed::{Known, SchemaHead};
 use crate::policy::{
@@ -27,6 +29,7 @@ struct Case {
     services: Vec<ServiceName>,
     available: BTreeMap<GenerationNumber, Result<(), String>>,
     schema: Option<Known<SchemaHead>>,
+    tool: Option<MigrationTool>,
     row: SeverityPolicy,
     now: u64,
 }
@@ -45,6 +48,7 @@ impl Case {
             services: vec![service("api")],
             available: BTreeMap::from([(GenerationNumber(1), Ok(()))]),
             schema: None,
+            tool: None,
             row: SeverityMatrix::default().row(Severity::Critical).clone(),
             now: 1000,
         }
@@ -62,6 +66,7 @@ impl Case {
             services: &self.services,
             available: &self.available,
             schema: self.schema.as_ref(),
+            tool: self.tool.as_ref(),
             trial: &TrialPolicy::default(),
             row: &self.row,
             now: &at(self.now),
@@ -354,11 +359,12 @@ fn the_schema_decides_for_the_agent_a_second_try_and_a_person_alike() {
             c.record.generations[0].schema = proven;
             c.schema = schema;
         });
-        let order = |vouched| match ordered(&case.record, &case.available, case.schema.as_ref(), vouched) {
-            Ok(target) => format!("to {}", target.number),
-            Err(refused) => format!("refused: {}", refused.why),
-        };
-        let second = words(&again(&case.record, &case.available, case.schema.as_ref()));
+        let order =
+            |vouched| match ordered(&case.record, &case.available, case.schema.as_ref(), None, vouched) {
+                Ok(target) => format!("to {}", target.number),
+                Err(refused) => format!("refused: {}", refused.why),
+            };
+        let second = words(&again(&case.record, &case.available, case.schema.as_ref(), None));
         text += &format!(
             "{name}\n  agent: {}\n  again: {second}\n  person: {}\n  vouched for: {}\n",
             words(&case.decide()),
@@ -405,8 +411,8 @@ fn the_schema_decides_for_the_agent_a_second_try_and_a_person_alike() {
 fn without_a_target_a_person_is_refused_and_a_second_try_is_held() {
     let both = |change: fn(&mut Case)| {
         let case = Case::new().on(change);
-        let refused = ordered(&case.record, &case.available, None, true).unwrap_err();
-        let second = words(&again(&case.record, &case.available, None));
+        let refused = ordered(&case.record, &case.available, None, None, true).unwrap_err();
+        let second = words(&again(&case.record, &case.available, None, None));
         format!("{}; {}\n{second}", refused.why, refused.way_out.unwrap())
     };
     expect![[r#"
@@ -537,4 +543,73 @@ proptest! {
             }
         }
     }
+}
+
+/// Generation 1 was proven at `proven`, generation 2 brought the schema to `stands`, and its image has `scripts`:
+/// `b:a` is revision b, which follows a.
+fn migrated(case: &mut Case, proven: &str, stands: &str, scripts: &str) {
+    let set = |names: &str| {
+        let names = names.split([' ', ',']).filter(|name| !name.is_empty());
+        names.map(|name| name.parse().unwrap()).collect()
+    };
+    let row = |row: &str| {
+        let (revision, before) = row.split_once(':').unwrap();
+        (revision.parse().unwrap(), set(before))
+    };
+    let history = History::new(scripts.split_whitespace().map(row).collect()).unwrap();
+    case.record.histories.insert(image(2), history);
+    case.record.generations[0].schema = Some(SchemaHead::At(set(proven)));
+    case.schema = Some(Known::Known(SchemaHead::At(set(stands))));
+    case.tool = Some(MigrationTool {
+        service: service("api"),
+        program: vec![String::from("alembic")],
+        workdir: None,
+        timeout: Duration::from_secs(60),
+        lock_timeout: Duration::from_secs(1),
+        upgrade: UpgradeBy::Agent,
+    });
+}
+
+#[test]
+fn a_schema_is_taken_back_where_the_image_that_is_left_has_the_way() {
+    check(
+        |c| migrated(c, "a", "b", "a: b:a"),
+        expect!["to 1, blaming images api=000000000002"],
+    );
+    check(
+        |c| migrated(c, "z", "b", "a: b:a"),
+        expect![
+            "hold until healthy: the schema stands at b, generation 1 was proven at z: going back would need a downgrade, and the image does not know revision z"
+        ],
+    );
+    check(
+        |c| migrated(c, "c", "b", "a: b:a c:a"),
+        expect![
+            "hold until healthy: the schema stands at b, generation 1 was proven at c: going back would need a downgrade, and c is not below b: they are on different branches"
+        ],
+    );
+    check(
+        |c| {
+            migrated(c, "a", "b", "a: b:a");
+            c.record.histories.clear();
+        },
+        expect![
+            "hold until healthy: the schema stands at b, generation 1 was proven at a: going back would need a downgrade, and nobody has read the migrations of the release that runs now"
+        ],
+    );
+    check(
+        |c| {
+            migrated(c, "a", "b", "a: b:a");
+            c.tool = None;
+        },
+        expect![
+            "hold until healthy: the schema stands at b, generation 1 was proven at a: going back would need a downgrade"
+        ],
+    );
+    check(
+        |c| migrated(c, "b c", "d", "a: b:a c:a d:b,c"),
+        expect![
+            "hold until healthy: the schema stands at d, generation 1 was proven at b + c: going back would need a downgrade, and b + c is several heads, and the tool goes to one at a time"
+        ],
+    );
 }

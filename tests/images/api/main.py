@@ -12,7 +12,7 @@ from fastapi import FastAPI, HTTPException
 from pydantic import BaseModel
 
 VERSION = os.environ.get("VERSION", "dev")
-HAS_INTERVAL = VERSION.startswith("v1.8.")
+HAS_INTERVAL = VERSION.startswith(("v1.8.", "v1.9."))
 FAILS_AFTER = {"v1.6.0": float(os.environ.get("FAIL_AFTER") or 3), "v1.7.0": 0.0}.get(VERSION)
 STARTED = time.monotonic()
 

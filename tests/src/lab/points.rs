@@ -44,6 +44,13 @@ pub const fn word(step: &Step) -> &'static str {
         Step::Watch { .. } => "watch",
         Step::GiveRestart { .. } => "give_restart",
         Step::Remove { .. } => "remove",
+        Step::ReadMigrations { .. } => "read_migrations",
+        Step::Backup => "backup",
+        Step::CloseDatabase { .. } => "close_database",
+        Step::CopyDatabase => "copy_database",
+        Step::OpenDatabase => "open_database",
+        Step::Migrate { .. } => "migrate",
+        Step::PutBack => "put_back",
     }
 }
 

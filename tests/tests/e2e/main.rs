@@ -9,6 +9,7 @@ mod give_way;
 mod heal;
 mod input;
 mod kills;
+mod migrate;
 mod plan;
 mod registry;
 mod replace;
@@ -101,6 +102,7 @@ fn main() -> ExitCode {
         give_way::ALL,
         registry::ALL,
         schema::ALL,
+        migrate::ALL,
         input::ALL,
         plan::ALL,
     ] {

@@ -60,12 +60,12 @@ dbname = \"tests\"
 password_env = \"PASSWORD\"
 ";
 
-fn sql(lab: &Lab, query: &str) -> Result<String> {
+pub(super) fn sql(lab: &Lab, query: &str) -> Result<String> {
     let words = ["psql", "-U", "postgres", "-d", "tests", "-Atc", query];
     lab.engine.exec(&lab.container("postgres")?.id, &words)
 }
 
-fn stands_at(status: &Status, head: &str) -> bool {
+pub(super) fn stands_at(status: &Status, head: &str) -> bool {
     status
         .schema
         .as_ref()

@@ -430,7 +430,7 @@ impl Agent {
             return Next::Commit(vec![Change::Hold(None)]);
         }
         if is_unfinished(&record) && record.hold.is_none() {
-            return self.retreat(again(&record, &available, None), look);
+            return self.retreat(again(&record, &available, None, None), look);
         }
         let Some(current) = record.current() else {
             return Next::Nothing;
@@ -447,6 +447,7 @@ impl Agent {
                     services: &services,
                     available: &available,
                     schema: None,
+                    tool: None,
                     trial: &trial,
                     row: SeverityMatrix::default().row(Severity::Critical),
                     now: &now(),
@@ -522,7 +523,7 @@ fn answered(open: &OpenOperation, index: usize, answer: &Result<u64, Refusal>) -
             index,
             outcome: outcome(*made),
         },
-        Err(refusal) => open.failure_of(index, failed(), *refusal == Refusal::Passing),
+        Err(refusal) => open.failure_of(index, failed(), *refusal == Refusal::Passing, false),
     };
     let events = started.into_iter().chain([event]);
     Next::Commit(events.map(|e| Change::Journal(e.at(&now()))).collect())
@@ -565,6 +566,7 @@ fn make_plan(
     let seen = look.engine.seen();
     let running = seen.iter().filter(|c| c.state.is_running());
     let ground = Ground {
+        schema: None,
         details: &look.engine.details(),
         running: &running.map(|c| (c.service.clone(), c.id.clone())).collect(),
         networks: &BTreeSet::from([ground::NETWORK.to_owned()]),

@@ -105,7 +105,15 @@ impl Engine {
             | Step::KeepImage { .. }
             | Step::ReleaseImages { .. }
             | Step::CreateNetwork { .. }
-            | Step::CreateVolume { .. } => {}
+            | Step::CreateVolume { .. }
+            // The model has no database.
+            | Step::ReadMigrations { .. }
+            | Step::Backup
+            | Step::CloseDatabase { .. }
+            | Step::CopyDatabase
+            | Step::OpenDatabase
+            | Step::Migrate { .. }
+            | Step::PutBack => {}
         }
         Ok(Outcome::Done)
     }

@@ -335,7 +335,7 @@ impl Protocol {
             Action::Rollback(a) => {
                 let agent = &state.agents[a];
                 let look = self.look(state);
-                let target = ordered(&agent.record, &agent.available(&look), None, false).ok()?;
+                let target = ordered(&agent.record, &agent.available(&look), None, None, false).ok()?;
                 let blame = Blame::between(&agent.record.current()?.release, Some(&target.release));
                 let next = agent.go_back(target.number, blame, &person(), &look);
                 Self::write(state, a, None, next)?;

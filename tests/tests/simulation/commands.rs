@@ -134,7 +134,7 @@ impl World {
             ""
         };
         self.note(format!("      it runs {}{apart}", call.command.join(" ")));
-        let ends = now + self.commands.takes;
+        let ends = now + self.takes(&call);
         self.commands.under_way.insert(id.clone(), (ends, call));
         Ok(id)
     }
@@ -165,6 +165,7 @@ impl World {
                 continue;
             };
             let ran = match self.commands.once.take() {
+                None if self.data.migrates => self.alembic(&call),
                 None => nothing(),
                 Some(mut play) => {
                     let ran = play(self, &call);

@@ -195,6 +195,9 @@ impl Schema {
         if address.is_none() {
             return Err(Ailment::Silent("the database has no address"));
         }
+        if world.data.migrates && !world.data.open {
+            return Err(Ailment::Silent("the database is not currently accepting connections"));
+        }
         if world.dice.in_thousand(silent) {
             world.injected("database: down", "THE DATABASE IS SILENT");
             return Err(Ailment::Silent("the database does not answer"));

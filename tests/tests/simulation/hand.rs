@@ -199,6 +199,7 @@ pub(crate) fn make_images(world: &mut World) {
         world.tags.insert(reference.to_owned(), image.clone());
         world.registry.insert(reference.to_owned(), image);
     }
+    let mut newest = 1;
     for (index, tag) in TAGS.iter().enumerate() {
         for service in ["api", "web"] {
             let behaviour = if index == 0 {
@@ -207,6 +208,10 @@ pub(crate) fn make_images(world: &mut World) {
                 any_behaviour(world)
             };
             let image = image(world, behaviour);
+            if service == "api" {
+                newest += world.data.dice.number(0..3) * u64::from(index > 0);
+                world.write_scripts(&image, newest);
+            }
             let reference = format!("sim/{service}:{tag}");
             let place = if index == 0 { 0 } else { world.dice.number(0..20) };
             if place < 10 {
@@ -256,6 +261,12 @@ fn push_data(world: &mut World) {
 
 fn push_as(world: &mut World, reference: String, behaviour: Behaviour) {
     let image = image(world, behaviour);
+    if reference.starts_with("sim/api:") {
+        let before = world.registry.get(&reference).or(world.tags.get(&reference));
+        let before = before.and_then(|image| world.data.scripts.get(image));
+        let newest = before.map_or(1, |before| before.newest) + world.data.dice.number(0..2);
+        world.write_scripts(&image, newest);
+    }
     world.note(format!(
         "== {reference} is image {} now, {behaviour:?}",
         image.short()

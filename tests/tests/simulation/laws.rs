@@ -4,6 +4,7 @@
 mod blame;
 mod ending;
 mod judging;
+mod schema;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -11,7 +12,7 @@ use std::time::Duration;
 
 use agent::engine::NewContainer;
 use state::health::Phase;
-use state::journal::{Entry, Event, Kind, OpenOperation, Operation, Progress};
+use state::journal::{Ending, Entry, Event, Kind, OpenOperation, Operation, Progress};
 use state::name::{ContainerId, ImageId, ServiceName};
 use state::record::{Change, StackRecord};
 use state::release::{Author, Generation, GenerationNumber, Quarantine, Verdict};
@@ -43,6 +44,15 @@ pub(crate) enum Call<'a> {
     RunOnce(&'a str),
     EndOnce(&'a str),
     Exec(&'a ContainerId),
+    /// What is done to the database as a whole.
+    CloseDatabase,
+    OpenDatabase,
+    CopyDatabase,
+    PutBack,
+    DropCopy,
+    ApplySql,
+    BackUp,
+    Verify,
 }
 
 impl fmt::Display for Call<'_> {
@@ -65,6 +75,14 @@ impl fmt::Display for Call<'_> {
             Self::RunOnce(name) => write!(f, "  run {name}"),
             Self::EndOnce(name) => write!(f, "  end {name}"),
             Self::Exec(id) => write!(f, "  a command in {}", id.short()),
+            Self::CloseDatabase => f.write_str("  bar the database"),
+            Self::OpenDatabase => f.write_str("  open the database"),
+            Self::CopyDatabase => f.write_str("  copy the database"),
+            Self::PutBack => f.write_str("  put the copy back"),
+            Self::DropCopy => f.write_str("  drop a copy"),
+            Self::ApplySql => f.write_str("  SQL of the operator"),
+            Self::BackUp => f.write_str("  back up"),
+            Self::Verify => f.write_str("  restore the backup"),
         }
     }
 }
@@ -105,7 +123,13 @@ impl Call<'_> {
             | (Self::CreateVolume(_), Step::CreateVolume { .. })
             | (Self::Pull, Step::Pull { .. })
             | (Self::Keep, Step::KeepImage { .. })
-            | (Self::Release, Step::ReleaseImages { .. }) => true,
+            | (Self::Release, Step::ReleaseImages { .. })
+            | (Self::RunOnce(_), Step::ReadMigrations { .. } | Step::Migrate { .. })
+            | (Self::CloseDatabase, Step::CloseDatabase { .. } | Step::PutBack)
+            | (Self::OpenDatabase, Step::OpenDatabase)
+            | (Self::CopyDatabase, Step::CopyDatabase)
+            | (Self::PutBack, Step::PutBack)
+            | (Self::BackUp | Self::Verify, Step::Backup) => true,
             _ => false,
         }
     }
@@ -148,6 +172,8 @@ pub(crate) struct Laws {
     /// When somebody last made or removed a container by hand, or the schema.
     pub(crate) touched: Option<Duration>,
     pub(crate) migrated: Option<Duration>,
+    /// The schema as the open operation has found it.
+    begun: Option<schema::Begun>,
     /// Which image has written to a volume last.
     writers: BTreeMap<String, ImageId>,
     /// Where the rows of each replica are.
@@ -240,6 +266,7 @@ impl World {
         if let Some(open) = &open {
             self.removes_rightly(open, call);
             self.gives_back_rightly(open, call);
+            self.migrates_rightly(open, call);
         }
         self.has_written(call);
         if !open.as_ref().is_some_and(|open| is_journaled(open, call)) {
@@ -358,6 +385,7 @@ impl World {
                 }) => {
                     if let Some(open) = open.take() {
                         self.has_ended(&open, ending);
+                        self.has_moved_rightly(&after, &open, ending);
                     }
                 }
                 Change::Hold(Some(hold)) if hold.why.trim().is_empty() || hold.way_out.trim().is_empty() => {
@@ -366,7 +394,7 @@ impl World {
                 }
                 Change::Applied(number, _) | Change::SetCurrent(number) => {
                     self.laws.applied_at = self.now;
-                    self.runs_rightly(&after, *number);
+                    self.runs_rightly(&after, changes, *number);
                 }
                 Change::Quarantine(entry) => {
                     self.blames_what_differed(&after, changes, entry);
@@ -382,6 +410,7 @@ impl World {
                         );
                         self.laws.breaks(1, words);
                     }
+                    self.begins_at();
                     self.opened(&before, &after, operation, &terms);
                 }
                 Change::Judge {
@@ -446,10 +475,14 @@ impl World {
     }
 
     /// A quarantined release never runs, whenever it came into quarantine.
-    fn runs_rightly(&mut self, after: &StackRecord, number: GenerationNumber) {
+    fn runs_rightly(&mut self, after: &StackRecord, changes: &[Change], number: GenerationNumber) {
         let Some(generation) = after.generation(number) else {
             return;
         };
+        // What failed after it has moved the schema is what is there, and is left by a rollback.
+        if changes.iter().any(is_left) {
+            return;
+        }
         if let Some(entry) = after
             .quarantine
             .iter()
@@ -471,8 +504,11 @@ impl World {
         let known = before.generation(entry.generation);
         let never_ran = known.is_none_or(|known| known.applied.is_none());
         let images = &generation.release.images;
-        let is_well =
-            |image: &ImageId| self.images.contains_key(image) && self.behaviour(image) == Behaviour::Well;
+        let is_well = |image: &ImageId| {
+            self.images.contains_key(image)
+                && self.behaviour(image) == Behaviour::Well
+                && self.migrates_well(image)
+        };
         let whole = ["api", "web", "db", "cache"].iter().all(|service| {
             let service: ServiceName = service.parse().expect("a name");
             images.get(&service).is_some_and(is_well)
@@ -494,7 +530,8 @@ impl World {
         let taken = ["is in use by", "port is already allocated"]
             .iter()
             .any(|words| entry.why.contains(words));
-        if never_ran && whole && !struck && !taken && !refused {
+        let stays = self.is_not_taken_back(before, &entry.why);
+        if never_ran && whole && !struck && !taken && !refused && !stays {
             let words = format!(
                 "generation {} is blamed, and all of it is well: {}",
                 entry.generation, entry.why
@@ -566,6 +603,7 @@ impl World {
         if operation.by == Author::Agent
             && !migrated
             && target.schema.as_ref().is_some_and(|at| *at != self.schema)
+            && !operation.plan.steps.iter().any(|step| matches!(step, Step::Migrate { .. }))
         {
             let words = format!(
                 "a rollback to generation {}, proven at schema {:?}, and it stands at {:?}",
@@ -741,6 +779,16 @@ fn failed_as_before(open: &OpenOperation, before: &StackRecord, release: &Genera
     };
     let hash = release.hashes.get(&service);
     hash.is_some() && current.verdict == Verdict::Good && current.hashes.get(&service) == hash
+}
+
+fn is_left(change: &Change) -> bool {
+    matches!(
+        change,
+        Change::Journal(Entry {
+            event: Event::Ended(Ending::Left { .. }),
+            ..
+        })
+    )
 }
 
 fn is_journaled(open: &OpenOperation, call: &Call<'_>) -> bool {

@@ -8,6 +8,7 @@
 mod bugs;
 mod cases;
 mod commands;
+mod database;
 mod dice;
 mod edges;
 mod engine;

@@ -76,7 +76,7 @@ pub(crate) const PLACES: [&str; 61] = [
     "write carried volumes",
 ];
 
-/// What comes up in no told story, and is drawn only. Nor do `run once`, `await once`, `end once` and `exec`.
+/// What comes up in no told story, and is drawn only. Nor do `begin once`, `await once`, `end once` and `exec`.
 const RARE: &str = "write collection";
 
 /// The places at which an operation comes to its end.
@@ -99,9 +99,17 @@ pub(crate) fn of_call(call: &Call<'_>) -> &'static str {
         Call::Pull => "pull image",
         Call::Keep => "keep image",
         Call::Release => "release images",
-        Call::RunOnce(_) => "run once",
+        Call::RunOnce(_) => "begin once",
         Call::EndOnce(_) => "end once",
         Call::Exec(_) => "exec",
+        Call::CloseDatabase => "close database",
+        Call::OpenDatabase => "open database",
+        Call::CopyDatabase => "copy database",
+        Call::PutBack => "put back database",
+        Call::DropCopy => "drop copy",
+        Call::ApplySql => "apply sql",
+        Call::BackUp => "back up",
+        Call::Verify => "verify backup",
     }
 }
 
@@ -132,6 +140,9 @@ pub(crate) fn of_change(change: &Change) -> &'static str {
         Change::Act(_) => "write act",
         Change::Forget(_) => "write forgotten container",
         Change::Carry(..) => "write carried volumes",
+        Change::Learn(..) => "write migrations",
+        Change::Bar(Some(_)) => "write bar",
+        Change::Bar(None) => "write end of bar",
         Change::Collect(_) => RARE,
     }
 }

@@ -22,6 +22,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 pub(crate) mod deaths;
 pub(crate) mod tales;
 
+use crate::database::Server;
 use crate::edges::{Clocks, Files, Killed, Ledger, Log, Probes, ReadByAgent, Schema, Shared, lock};
 use crate::engine::Simulated;
 use crate::hand::{self, Act, Consequence};
@@ -80,12 +81,13 @@ impl Pace {
     }
 
     /// What is written in steadfast.toml.
-    fn settings(self, budget: u64) -> String {
+    fn settings(self, budget: u64, migrates: bool) -> String {
         let terms = match self {
             Self::Real => String::new(),
             Self::Brief => format!("{BRIEF}budget = {budget}\n"),
         };
-        format!("{SETTINGS}{terms}")
+        let tool = if migrates { MIGRATES } else { "" };
+        format!("{SETTINGS}{terms}{tool}")
     }
 }
 
@@ -95,6 +97,13 @@ window = "38s"
 good_after = "38s"
 trial_max = "225s"
 budget_per = "450s"
+"#;
+
+const MIGRATES: &str = r#"
+[stack.shop.database.migrations]
+tool = "alembic"
+service = "api"
+timeout = "2m"
 "#;
 
 const SETTINGS: &str = r#"
@@ -211,7 +220,7 @@ pub(crate) struct Host {
 pub(crate) fn host(shared: &Shared) -> Host {
     let text = {
         let world = lock(shared);
-        world.pace.settings(world.budget)
+        world.pace.settings(world.budget, world.data.migrates)
     };
     let (settings, _) = config::settings::parse(Path::new("/etc/steadfast/steadfast.toml"), &text)
         .unwrap_or_else(|problems| panic!("{problems:?}"));
@@ -318,6 +327,11 @@ impl Host {
             (theirs, found, harm)
         };
         if found {
+            let mut world = lock(&self.world);
+            if world.data.migrates {
+                world.schema = crate::database::at(1);
+            }
+            drop(world);
             hand::compose_up(&self.world, &self.settings.stacks[&self.stack]);
         }
         lock(&self.world).faults = faults(harm);
@@ -375,6 +389,11 @@ impl Host {
             clocks: Arc::clone(&self.clocks),
         });
         let published = Arc::new(Published::new(ledger.host_key()));
+        let server = Arc::new(Server {
+            world: Arc::clone(&self.world),
+            clocks: Arc::clone(&self.clocks),
+            agent: identity.to_owned(),
+        });
         let edges = Edges {
             engine: Arc::new(Simulated {
                 world: Arc::clone(&self.world),
@@ -385,6 +404,8 @@ impl Host {
                 world: Arc::clone(&self.world),
                 clocks: Arc::clone(&self.clocks),
             }),
+            maintenance: server.clone(),
+            backups: server,
             prober: Arc::new(Probes {
                 world: Arc::clone(&self.world),
                 clocks: Arc::clone(&self.clocks),
@@ -758,6 +779,7 @@ impl Host {
             world.laws.breaks(11, "a secret is in what is published");
         }
         world.is_held_rightly(&record);
+        world.lets_everybody_in(&record);
         if let Some(unrest) = unrest {
             world.laws.breaks(13, unrest);
             return;

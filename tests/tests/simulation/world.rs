@@ -13,6 +13,7 @@ use state::observed::{
 use state::stack_spec::RestartPolicy;
 
 use crate::commands::Commands;
+use crate::database::Data;
 use crate::dice::Dice;
 use crate::laws::Laws;
 use crate::points::Points;
@@ -116,6 +117,7 @@ pub(crate) struct World {
     /// The levels in `.env`.
     pub(crate) env: (u64, u64),
     pub(crate) schema: SchemaHead,
+    pub(crate) data: Data,
     /// Until when the engine is away.
     pub(crate) away_until: Duration,
     /// A third party that the api needs is down.
@@ -183,6 +185,7 @@ impl World {
             files: BTreeMap::new(),
             env: (0, 0),
             schema: SchemaHead::NoTable,
+            data: Data::new(seed),
             away_until: Duration::ZERO,
             outage: false,
             faults: Faults::default(),
@@ -269,6 +272,7 @@ impl World {
             self.exits(&id, 1);
         }
         self.settle_commands();
+        self.settle_rows();
         let minute = Duration::from_secs(60);
         let writing =
             |(_, c): &(&ContainerId, &Container)| c.runs() && c.started.is_some_and(|at| now >= at + minute);
@@ -454,6 +458,9 @@ impl World {
         }
         if service == "api" && running("db").is_none() {
             return Err(String::from("api: status 503, no database"));
+        }
+        if let Some(words) = self.lacks(&container.image) {
+            return Err(words);
         }
         if service == "api" && self.outage {
             return Err(String::from("api: status 502 of a third party"));

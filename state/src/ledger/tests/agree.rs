@@ -26,7 +26,7 @@ fn change(record: &StackRecord, kind: u8, variant: u8, next_id: u64) -> Option<C
         let index = usize::from(variant).checked_rem(count)?;
         Some(record.generations[index].number)
     };
-    Some(match kind % 18 {
+    Some(match kind % 20 {
         0 => Change::Accept(Box::new(life::request(v))),
         1 => Change::Begin(Box::new(life::generation(record.next_number().0))),
         2 => Change::SetCurrent(known()?),
@@ -54,8 +54,14 @@ fn change(record: &StackRecord, kind: u8, variant: u8, next_id: u64) -> Option<C
             Change::Collect(Box::new(crate::retention::Surplus {
                 generations: all.filter(|n| !needed.contains(n)).take(2).collect(),
                 rollbacks: usize::from(variant % 3),
+                histories: record.histories.keys().take(1).cloned().collect(),
             }))
         }
+        14 => Change::Learn(
+            life::generation(v % 3).release.images.into_values().next()?,
+            life::history(v % 3),
+        ),
+        15 => Change::Bar((variant % 2 == 0).then_some(v)),
         _ => match &record.operation {
             None => Change::Open(Box::new(life::operation(next_id))),
             Some(open) => {
@@ -80,6 +86,7 @@ fn event(progress: &Progress, steps: usize, variant: u8) -> Event {
             index: *index,
             why: why(),
             passing,
+            moved: variant.is_multiple_of(3),
         },
         Progress::Undoing { next: None, .. } => Event::Ended(Ending::Undone { why: why(), passing }),
         Progress::Undoing {

@@ -92,8 +92,8 @@ fn a_damaged_database_is_refused_and_kept() {
 #[test]
 fn a_database_of_a_newer_version_is_refused() {
     check(
-        |dir| sql(dir, "PRAGMA user_version = 2"),
-        "DIR/ledger.db has schema version 2, this steadfast knows versions up to 1",
+        |dir| sql(dir, "PRAGMA user_version = 3"),
+        "DIR/ledger.db has schema version 3, this steadfast knows versions up to 2",
     );
     check(
         |dir| sql(dir, "PRAGMA user_version = -1"),

@@ -7,6 +7,7 @@ use crate::desired::{Desired, EnvWish, MigrationWish};
 use crate::health::{HealthRecord, Phase, ProbeRecord, Sample};
 use crate::hold::Fact;
 use crate::journal::{Ending, Entry, Event, Kind, Operation, Outcome};
+use crate::migrations::History;
 use crate::name::{ContainerId, Digest, ImageId, ServiceName, StackName};
 use crate::observed::{Attachment, Carried, SchemaHead};
 use crate::plan::Plan;
@@ -61,6 +62,13 @@ pub(super) fn request(n: u64) -> Request {
         accepted: at(n),
         retries: 1,
     }
+}
+
+/// A line of so many revisions, and one more.
+pub(super) fn history(n: u64) -> History {
+    let name = |n: u64| format!("r{n}").parse().unwrap();
+    let row = |n: u64| (name(n), n.checked_sub(1).map(name).into_iter().collect());
+    History::new((0..=n).map(row).collect()).unwrap()
 }
 
 pub(super) fn generation(n: u64) -> Generation {
@@ -217,6 +225,7 @@ pub(super) fn failure() -> Vec<Entry> {
             index: 0,
             why: why(),
             passing,
+            moved: false,
         },
         Event::UndoStarted { index: 0 },
         Event::UndoDone { index: 0 },

@@ -1,5 +1,6 @@
 //! What was committed is what is loaded, in the same process and in the next one.
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt as _;
 
 use super::life::{act, at, generation, journal, life, operation, quarantine, request, stack, success};
@@ -260,6 +261,7 @@ fn a_generation_that_is_forgotten_is_gone_for_the_next_process_too() {
     let surplus = Surplus {
         generations: [GenerationNumber(1), GenerationNumber(3)].into(),
         rollbacks: 0,
+        histories: BTreeSet::new(),
     };
     let collect = Change::Collect(Box::new(surplus.clone()));
     let judge = Change::Judge {

@@ -1,16 +1,19 @@
 //! A stack with what is known of its containers, built a word at a time.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use crate::drift::{Drift, Wanted};
 use crate::fixture::{container, image, service, stack};
 use crate::journal::Kind;
+use crate::migration_tool::Migration;
 use crate::name::{ContainerId, ImageId, ServiceName};
 use crate::naming::Dialect;
-use crate::observed::{Attachment, ContainerDetail, ContainerObs, ContainerState};
+use crate::observed::{Attachment, ContainerDetail, ContainerObs, ContainerState, SchemaHead};
 use crate::plan::Plan;
-use crate::planner::{Ground, Unplannable, plan};
+use crate::planner::{Ground, Schema, Unplannable, plan};
 use crate::release::GenerationNumber;
+use crate::schema_fit::{Direction, SchemaMove};
 use crate::stack_spec::{
     Mount, NamedVolume, Port, PublishedPort, RestartPolicy, ServiceSpec, UpdateConfig, UpdateOrder,
 };
@@ -52,6 +55,10 @@ pub(super) struct Case {
     pub(super) data: BTreeSet<ServiceName>,
     /// The images that are held already.
     pub(super) kept: BTreeSet<ImageId>,
+    /// How the schema is moved.
+    pub(super) way: Option<SchemaMove>,
+    /// The service that the database runs as.
+    pub(super) database: Option<ServiceName>,
 }
 
 impl Case {
@@ -71,6 +78,8 @@ impl Case {
             kind: Kind::Deploy,
             data: BTreeSet::new(),
             kept: BTreeSet::new(),
+            way: None,
+            database: Some(service("db")),
         }
     }
 
@@ -162,6 +171,26 @@ impl Case {
         self
     }
 
+    /// The schema is moved by image 7 of api.
+    pub(super) fn moves(mut self, direction: Direction, from: &str, to: &str) -> Self {
+        let at = |name: &str| SchemaHead::At([name.parse().unwrap()].into());
+        self.way = Some(SchemaMove {
+            direction,
+            by: Migration {
+                service: service("api"),
+                image: image(7),
+                command: vec![String::from("alembic")],
+                workdir: None,
+                within: Duration::from_secs(60),
+                lock_timeout: Duration::from_secs(1),
+            },
+            from: Some(at(from)),
+            to: at(to),
+            revisions: vec![from.max(to).parse().unwrap()],
+        });
+        self
+    }
+
     pub(super) fn kind(mut self, kind: Kind) -> Self {
         self.kind = kind;
         self
@@ -178,6 +207,11 @@ impl Case {
             data: &self.data,
             keep: &BTreeSet::from([image(1)]),
             kept: &self.kept,
+            schema: self.way.as_ref().map(|way| Schema {
+                way,
+                database: self.database.as_ref(),
+                end_foreign: false,
+            }),
             dialect: Dialect::Hyphen,
             operation: 9,
         };

@@ -239,6 +239,7 @@ impl World {
             data: &BTreeSet::new(),
             keep: &BTreeSet::new(),
             kept: &BTreeSet::new(),
+            schema: None,
             dialect: Dialect::Hyphen,
             operation: OPERATION,
         };

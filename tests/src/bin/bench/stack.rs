@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use agent::backup::{self, Archive};
 use agent::clock::SystemClock;
 use agent::database::Postgres;
 use agent::engine::DockerEngine;
@@ -16,6 +17,7 @@ use agent::shared::Shared;
 use anyhow::{Context as _, Result, anyhow, bail};
 use config::compose::Disk;
 use config::settings::{self, Settings};
+use state::durable::HostFiles;
 use state::ledger::{Ledger, Store};
 use state::name::StackName;
 use state::record::Standing;
@@ -73,11 +75,17 @@ impl Bench {
         let path = directory.join("etc/steadfast.toml");
         let (settings, _) = settings::load(&path).map_err(|error| anyhow!("{error:?}"))?;
         let store: Arc<dyn Store> = Arc::new(Ledger::open(&settings.agent.state_dir)?);
+        let engine = Arc::new(DockerEngine::new(format!("unix://{socket}").parse()?));
+        let postgres = Arc::new(Postgres::new(Duration::from_secs(5)));
+        let clock = Arc::new(SystemClock::new()?);
+        let kept = backup::Store::new(Arc::new(HostFiles), &settings.agent.state_dir);
         let edges = with(Edges {
-            engine: Arc::new(DockerEngine::new(format!("unix://{socket}").parse()?)),
-            database: Arc::new(Postgres::new(Duration::from_secs(5))),
+            backups: Arc::new(Archive::new(engine.clone(), postgres.clone(), clock.clone(), kept)),
+            engine,
+            database: postgres.clone(),
+            maintenance: postgres,
             prober: Arc::new(NetProber::new().map_err(|error| anyhow!(error))?),
-            clock: Arc::new(SystemClock::new()?),
+            clock,
             source: Arc::new(Disk),
             store,
         });

@@ -39,7 +39,9 @@ impl World {
     ) -> Option<(&ContainerId, &Container)> {
         self.containers
             .iter()
-            .find(|(_, c)| c.operation == Some(operation) && c.service == *service && c.number == number)
+            .find(|(_, c)| {
+                !c.oneoff && c.operation == Some(operation) && c.service == *service && c.number == number
+            })
     }
 
     /// An old container goes once the new one in its place has stood for a while.
@@ -238,7 +240,7 @@ impl World {
         let wrong = match ending {
             Ending::Succeeded => steps.iter().find_map(|step| self.is_not_done(open, step)),
             Ending::Undone { .. } => steps.iter().find_map(|step| self.is_not_undone(open, step)),
-            Ending::Paused { .. } | Ending::Stuck { .. } => None,
+            Ending::Paused { .. } | Ending::Left { .. } | Ending::Stuck { .. } => None,
         };
         if let Some(wrong) = wrong {
             let words = format!("a {} has ended ({ending:?}), and {wrong}", open.operation.kind);

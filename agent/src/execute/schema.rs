@@ -1,0 +1,514 @@
+//! The steps that are about the database: its migrations read, its schema moved, itself barred, copied and put back.
+//! Each looks first, and is done again after any interruption.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use config::settings::{DatabaseSettings, PgName};
+use state::bug::{self, Bug};
+use state::journal::{Kind, OpenOperation, Outcome, SchemaMark};
+use state::migration_tool::{Migration, read_history};
+use state::name::ContainerId;
+use state::observed::{ContainerObs, Known, SchemaHead};
+use state::schema_fit::{Direction, SchemaMove, head, same};
+use state::stack_spec::{EnvValue, StackSpec};
+use state::step::Step;
+
+use super::{AWAY, Executor, Failure, Trouble, UNDO_TRIES, final_};
+use crate::backup::{Ask, BackupError, Backups, How, Progress, Source, Why};
+use crate::database::{
+    Database, DatabaseError, EnvLookup, Maintenance, Place, Session, aside_name, copy_name, host_of,
+};
+use crate::engine::{EngineError, OnceNetwork, OneOff, Ran, without};
+use crate::probe::address_of;
+
+/// How long one question to the database may take, or one word.
+const WORD: Duration = Duration::from_secs(60);
+/// How long the sessions of what has just stopped may take to go.
+const SETTLE: Duration = Duration::from_secs(10);
+/// Of what a command wrote, so many lines are told.
+const TOLD_LINES: usize = 12;
+/// And so many characters of each.
+const TOLD_WIDTH: usize = 300;
+
+/// The database of the stack, and all that is needed to work on it.
+pub struct Work<'a> {
+    /// Where it is.
+    pub settings: &'a DatabaseSettings,
+    /// The values that the settings name.
+    pub env: EnvLookup<'a>,
+    /// Where its schema stands.
+    pub database: &'a dyn Database,
+    /// What is done to it as a whole.
+    pub maintenance: &'a dyn Maintenance,
+    /// Its backups.
+    pub backups: &'a dyn Backups,
+    /// What the release is made of that is gone to, or asked for.
+    pub to: Option<&'a StackSpec>,
+    /// What the release is made of that is left.
+    pub from: Option<&'a StackSpec>,
+}
+
+impl Work<'_> {
+    /// How long what takes as long as the database is large may take.
+    fn long(&self) -> Duration {
+        let tool = self.settings.migrations.tool.as_ref();
+        tool.map_or(Duration::from_secs(30 * 60), |tool| tool.timeout)
+    }
+}
+
+impl Executor<'_> {
+    /// Does a step that is about the database.
+    pub(super) async fn on_database(
+        &self,
+        open: &OpenOperation,
+        index: usize,
+        step: &Step,
+    ) -> Result<Outcome, Trouble> {
+        let work = self.work.as_ref().ok_or_else(|| {
+            final_(String::from("steadfast.toml says no longer how the database is reached"))
+        })?;
+        let operation = open.operation.id;
+        match step {
+            Step::ReadMigrations { by } => return self.read_migrations(work, open, index, by).await,
+            Step::Backup => return self.back_up(work, open).await,
+            Step::CloseDatabase { end_foreign } => self.close(work, *end_foreign).await?,
+            Step::CopyDatabase => {
+                let (place, within) = (self.place(work).await?, work.long());
+                let name = copy_name(&place.database().map_err(trouble)?, operation);
+                let copied = work.maintenance.copy(place, &name, operation, within);
+                self.unless_stopped(copied).await?.map_err(trouble)?;
+            }
+            Step::OpenDatabase => {
+                let place = self.place(work).await?;
+                work.maintenance.open(place, WORD).await.map_err(trouble)?;
+                return Ok(Outcome::Schema(self.mark(work).await?));
+            }
+            Step::Migrate { way } => return self.migrate(work, open, index, way).await,
+            Step::PutBack => self.put_back(work, open).await?,
+            _ => {}
+        }
+        Ok(Outcome::Done)
+    }
+
+    /// A backup of this operation that was restored once. Whatever goes wrong says nothing about a release.
+    async fn back_up(&self, work: &Work<'_>, open: &OpenOperation) -> Result<Outcome, Trouble> {
+        let mark = self.mark(work).await?;
+        let (place, container) = self.place_and_container(work).await?;
+        let source = Source {
+            stack: self.stack,
+            place,
+            container: container.as_ref(),
+        };
+        let ask = Ask {
+            operation: open.operation.id,
+            why: match open.operation.kind {
+                Kind::Rollback => Why::Rollback,
+                _ => Why::Deploy,
+            },
+            copy: None,
+            within: work.long(),
+        };
+        let tell = |progress: Progress| {
+            tracing::debug!(stack = %self.stack, "{:?}: {} of about {} bytes", progress.stage, progress.bytes, progress.of);
+        };
+        let made = work.backups.make(source, &ask, &tell);
+        let made = self.unless_stopped(made).await?.map_err(|error| unproven(&error))?;
+        let verified = work
+            .backups
+            .verify(source, &made.id, How::Restored, &tell, work.long());
+        let verified = self.unless_stopped(verified).await?;
+        let verified = verified.map_err(|error| unproven(&error))?;
+        tracing::info!(
+            stack = %self.stack,
+            "backup {}: {} bytes, {} tables restored and counted in {}",
+            made.id, made.bytes, verified.tables, state::decide::span(verified.took)
+        );
+        Ok(Outcome::Schema(mark))
+    }
+
+    /// The database, as it is reached now: a container may have another address than a moment ago.
+    async fn place<'w>(&self, work: &Work<'w>) -> Result<Place<'w>, Trouble> {
+        Ok(self.place_and_container(work).await?.0)
+    }
+
+    /// The same, and the container that it runs in, where that is one of the stack's.
+    async fn place_and_container<'w>(
+        &self,
+        work: &Work<'w>,
+    ) -> Result<(Place<'w>, Option<ContainerId>), Trouble> {
+        let mut found = None;
+        if let Some(host) = host_of(work.settings, work.env) {
+            let seen = self.engine.containers(self.stack).await?;
+            let named = |c: &ContainerObs| {
+                c.state.is_running() && !c.oneoff && (c.service.as_str() == host || c.name == host)
+            };
+            found = seen.into_iter().find(named).map(|container| container.id);
+        }
+        let address = match &found {
+            Some(id) => self.engine.container(id.as_str()).await?.as_ref().and_then(address_of),
+            None => None,
+        };
+        let place = Place {
+            settings: work.settings,
+            address,
+            env: work.env,
+        };
+        Ok((place, found))
+    }
+
+    /// What stands for the schema as it is.
+    async fn mark(&self, work: &Work<'_>) -> Result<SchemaMark, Trouble> {
+        let place = self.place(work).await?;
+        let head = match work.database.schema_head(place).await {
+            Known::Known(head) => head,
+            Known::Unknown(why) => return Err(Trouble::Silent(why)),
+        };
+        let fingerprint = work.maintenance.fingerprint(place, WORD).await.map_err(trouble)?;
+        Ok(SchemaMark { head, fingerprint })
+    }
+
+    /// The same, from a database that may be on its way up; `Err`: it stays away.
+    async fn mark_when_it_is_there(&self, work: &Work<'_>) -> Result<Result<SchemaMark, String>, Trouble> {
+        let mut tries = 0;
+        loop {
+            let why = match self.mark(work).await {
+                Ok(mark) => return Ok(Ok(mark)),
+                Err(Trouble::Silent(why) | Trouble::Failure(Failure::Final(why))) => why,
+                Err(other) => return Err(other),
+            };
+            tries += 1;
+            if tries > UNDO_TRIES {
+                return Ok(Err(why));
+            }
+            if self.pause(AWAY).await {
+                return Err(Trouble::Failure(Failure::Interrupted));
+            }
+        }
+    }
+
+    async fn read_migrations(
+        &self,
+        work: &Work<'_>,
+        open: &OpenOperation,
+        index: usize,
+        by: &Migration,
+    ) -> Result<Outcome, Trouble> {
+        let ran = match self.run(work.to, open, index, by, OnceNetwork::None).await? {
+            Ok(ran) => ran,
+            Err(why) => return Err(final_(why)),
+        };
+        if ran.code != 0 {
+            let words = ended(work.to, by, &ran);
+            return Err(if was_killed(&ran) { away(words) } else { final_(words) });
+        }
+        let history = read_history(&ran.stdout).map_err(|why| {
+            final_(format!(
+                "what `{}` says: {}",
+                by.command.join(" "),
+                redacted(work.to, by, &why.to_string())
+            ))
+        })?;
+        Ok(Outcome::Read(history))
+    }
+
+    /// Everybody is out. Who is in it after all services have stopped that write is a stranger.
+    async fn close(&self, work: &Work<'_>, end_foreign: bool) -> Result<(), Trouble> {
+        if !end_foreign {
+            let mut waited = Duration::ZERO;
+            loop {
+                let place = self.place(work).await?;
+                let left = match work.maintenance.sessions(place, WORD).await {
+                    Ok(left) => left,
+                    Err(error) => return Err(trouble(error)),
+                };
+                if left.is_empty() {
+                    break;
+                }
+                if waited >= SETTLE {
+                    return Err(final_(strangers(&left)));
+                }
+                self.look_again_in(AWAY).await?;
+                waited += AWAY;
+            }
+        }
+        let place = self.place(work).await?;
+        let ended = work.maintenance.close(place, WORD).await.map_err(trouble)?;
+        if !ended.is_empty() {
+            tracing::warn!(stack = %self.stack, "ended sessions of {}", names(&ended));
+        }
+        Ok(())
+    }
+
+    /// The operation's copy takes the database's place, where that is not as it was.
+    async fn put_back(&self, work: &Work<'_>, open: &OpenOperation) -> Result<(), Trouble> {
+        let before = mark_before(open, usize::MAX);
+        if before.is_some() && self.mark(work).await.ok().as_ref() == before {
+            return Ok(());
+        }
+        let place = self.place(work).await?;
+        let name = place.database().map_err(trouble)?;
+        let operation = open.operation.id;
+        let (copy, aside): (PgName, PgName) = (copy_name(&name, operation), aside_name(&name, operation));
+        work.maintenance.close(place, WORD).await.map_err(trouble)?;
+        let done = work
+            .maintenance
+            .put_back(place, &copy, &aside, operation, work.long());
+        self.unless_stopped(done).await?.map_err(trouble)
+    }
+
+    async fn migrate(
+        &self,
+        work: &Work<'_>,
+        open: &OpenOperation,
+        index: usize,
+        way: &SchemaMove,
+    ) -> Result<Outcome, Trouble> {
+        let stands = match work.database.schema_head(self.place(work).await?).await {
+            Known::Known(head) => head,
+            Known::Unknown(why) => return Err(Trouble::Silent(why)),
+        };
+        if same(&stands, &way.to) {
+            return Ok(Outcome::Done);
+        }
+        let spec = match way.direction {
+            Direction::Up => work.to,
+            Direction::Down => work.from,
+        };
+        let lock = work.maintenance.lock(self.place(work).await?, WORD).await;
+        let lock = lock.map_err(|error| match error {
+            DatabaseError::Unknown(why) => Trouble::Silent(why),
+            // Somebody else migrates.
+            error => away(error.to_string()),
+        })?;
+        let ran = self.run(spec, open, index, &way.by, OnceNetwork::Stack).await;
+        lock.release().await;
+        let ran = ran?;
+        let after = self.mark_when_it_is_there(work).await?;
+        let said = match &ran {
+            Ok(ran) if ran.code == 0 => match &after {
+                Ok(mark) if same(&mark.head, &way.to) => return Ok(Outcome::Done),
+                Ok(mark) => wrong_place(&way.by, &mark.head, &way.to),
+                Err(why) => {
+                    return Err(away(format!("nobody can see where the schema stands now: {why}")));
+                }
+            },
+            Ok(ran) => ended(spec, &way.by, ran),
+            Err(why) => why.clone(),
+        };
+        let before = mark_before(open, index);
+        let untouched = before.is_some() && after.as_ref().ok() == before && !bug::is(Bug::HalfMigrationCounts);
+        let passing = ran.as_ref().is_ok_and(|ran| was_killed(ran) || (untouched && may_pass(ran)));
+        Err(Trouble::Failure(match (untouched, after.is_ok()) {
+            _ if passing => Failure::Passing(said),
+            (true, _) => Failure::Final(said),
+            (false, true) => Failure::Moved(said),
+            // It is the database that is away, and nothing is said about the release.
+            (false, false) => Failure::Passing(said),
+        }))
+    }
+
+    /// Runs a command of the tool. Inner `Err`: it was ended, because it took too long.
+    async fn run(
+        &self,
+        spec: Option<&StackSpec>,
+        open: &OpenOperation,
+        index: usize,
+        by: &Migration,
+        network: OnceNetwork,
+    ) -> Result<Result<Ran, String>, Trouble> {
+        let gone = || final_(format!("the generation has no {} any more", by.service));
+        let stack = spec.ok_or_else(gone)?;
+        let service = stack.services.get(&by.service).ok_or_else(gone)?;
+        let options = format!("-c lock_timeout={}", by.lock_timeout.as_millis().max(1));
+        let once = OneOff {
+            stack,
+            service: &by.service,
+            spec: service,
+            image: by.image.clone(),
+            name: format!(
+                "{}-{}-steadfast-{}-{index}",
+                stack.project, by.service, open.operation.id
+            ),
+            command: by.command.clone(),
+            env: BTreeMap::from([(String::from("PGOPTIONS"), EnvValue::new(options))]),
+            directory: by.workdir.clone(),
+            network,
+            operation: open.operation.id,
+            within: by.within,
+            dialect: self.dialect,
+            working_dir: self.directory.to_owned(),
+            config_files: self.compose_files.to_vec(),
+        };
+        match self.unless_stopped(self.engine.run_once(&once)).await? {
+            Err(EngineError::Timeout { call: "run once", .. }) => Ok(Err(format!(
+                "`{}` did not end within {} and was ended",
+                by.command.join(" "),
+                state::decide::span(by.within)
+            ))),
+            ran => Ok(Ok(ran?)),
+        }
+    }
+
+    /// Waits for what may take long, unless the daemon stops: what is under way is joined when it is back.
+    async fn unless_stopped<T>(&self, work: impl Future<Output = T> + Send) -> Result<T, Trouble> {
+        let mut stop = self.stop.clone();
+        let stopped = async { stop.wait_for(|stop| *stop).await.is_ok() };
+        tokio::select! {
+            biased;
+            // Cancel-safe: a watch loses no value.
+            true = stopped => Err(Trouble::Failure(Failure::Interrupted)),
+            // What is dropped in the middle is done again, which looks first.
+            done = work => Ok(done),
+        }
+    }
+}
+
+/// The last thing that the journal says of the schema before step `index`.
+fn mark_before(open: &OpenOperation, index: usize) -> Option<&SchemaMark> {
+    let steps = 0..open.operation.plan.steps.len().min(index);
+    steps.rev().find_map(|at| match open.outcome(at) {
+        Some(Outcome::Schema(mark)) => Some(mark),
+        _ => None,
+    })
+}
+
+/// A database that is away says nothing about the release.
+fn away(why: String) -> Trouble {
+    Trouble::Failure(Failure::Passing(why))
+}
+
+fn trouble(error: DatabaseError) -> Trouble {
+    match error {
+        DatabaseError::Unknown(why) => Trouble::Silent(why),
+        other => final_(other.to_string()),
+    }
+}
+
+fn unproven(error: &BackupError) -> Trouble {
+    let why = error.to_string();
+    if error.may_pass() { Trouble::Silent(why) } else { away(why) }
+}
+
+fn strangers(sessions: &[Session]) -> String {
+    format!(
+        "somebody else is connected to the database: {}; end that, or write foreign_sessions = \"end\"",
+        names(sessions)
+    )
+}
+
+fn names(sessions: &[Session]) -> String {
+    let mut names: Vec<String> = sessions.iter().take(5).map(ToString::to_string).collect();
+    if sessions.len() > names.len() {
+        names.push(format!("{} more", sessions.len() - names.len()));
+    }
+    names.join(", ")
+}
+
+fn wrong_place(by: &Migration, is: &SchemaHead, wanted: &SchemaHead) -> String {
+    format!(
+        "`{}` says that all went well, and the schema stands at {} instead of {}",
+        by.command.join(" "),
+        head(is),
+        head(wanted)
+    )
+}
+
+/// Whether somebody ended it, or the engine did with its own end: nothing is said about what it would have done.
+fn was_killed(ran: &Ran) -> bool {
+    const SIGKILL: i64 = 128 + 9;
+    const SIGTERM: i64 = 128 + 15;
+    matches!(ran.code, SIGKILL | SIGTERM)
+}
+
+fn ended(spec: Option<&StackSpec>, by: &Migration, ran: &Ran) -> String {
+    format!(
+        "`{}` ended with code {}: {}",
+        by.command.join(" "),
+        ran.code,
+        told(spec, by, ran)
+    )
+}
+
+/// Whether a command failed of something that goes by itself: a lock that somebody holds, a server that comes up.
+fn may_pass(ran: &Ran) -> bool {
+    const WORDS: [&str; 6] = [
+        "due to lock timeout",
+        "LockNotAvailable",
+        "the database system is starting up",
+        "the database system is shutting down",
+        "Connection refused",
+        "too many clients already",
+    ];
+    ran.code != 0 && WORDS.iter().any(|word| ran.stderr.contains(word) || ran.stdout.contains(word))
+}
+
+/// The end of what a command wrote, without the values of its environment.
+fn told(spec: Option<&StackSpec>, by: &Migration, ran: &Ran) -> String {
+    // Alembic's own errors are on its standard output, those of Python on the other.
+    let both = [&ran.stdout, &ran.stderr];
+    let lines: Vec<&str> = both
+        .into_iter()
+        .flat_map(|text| text.lines())
+        .map(str::trim_end)
+        .filter(|line| !line.is_empty())
+        .collect();
+    let last = lines.len().saturating_sub(TOLD_LINES);
+    let words: Vec<String> = lines[last..]
+        .iter()
+        .map(|line| redacted(spec, by, line))
+        .map(|line| line.chars().filter(|c| !c.is_control()).take(TOLD_WIDTH).collect())
+        .collect();
+    words.join(" | ")
+}
+
+fn redacted(spec: Option<&StackSpec>, by: &Migration, words: &str) -> String {
+    let service = spec.and_then(|spec| spec.services.get(&by.service));
+    let values = service.into_iter().flat_map(|service| service.environment.values());
+    without(words, values.flatten().map(EnvValue::expose))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ran(code: i64, stdout: &str, stderr: &str) -> Ran {
+        Ran {
+            code,
+            stdout: stdout.to_owned(),
+            stderr: stderr.to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_lock_that_somebody_holds_may_be_given_back() {
+        let words = "psycopg2.errors.LockNotAvailable: canceling statement due to lock timeout";
+        assert!(may_pass(&ran(1, "", words)));
+        assert!(!may_pass(&ran(0, "", words)));
+        assert!(!may_pass(&ran(1, "", "NotImplementedError")));
+    }
+
+    #[test]
+    fn what_is_told_is_the_end_of_it_without_any_secret() {
+        let by = Migration {
+            service: "api".parse().expect("a name"),
+            image: format!("sha256:{:064}", 1).parse().expect("an image"),
+            command: vec![String::from("alembic")],
+            workdir: None,
+            within: WORD,
+            lock_timeout: WORD,
+        };
+        let mut spec = StackSpec::new("shop".parse().expect("a name"));
+        let service = spec.services.entry(by.service.clone()).or_default();
+        let url = EnvValue::new("postgres://app:hunter2@db/shop");
+        service.environment.insert(String::from("DATABASE_URL"), Some(url));
+        let many: String = (0..50).map(|n| format!("line {n}\n")).collect();
+        let words = told(
+            Some(&spec),
+            &by,
+            &ran(1, &many, "no way to postgres://app:hunter2@db/shop\n\u{1b}[31m"),
+        );
+        assert!(words.starts_with("line 40 | "), "{words}");
+        assert!(words.ends_with("no way to … | [31m"), "{words}");
+    }
+}

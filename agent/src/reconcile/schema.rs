@@ -1,0 +1,241 @@
+//! Where the schema stands, what moves it, and which way it goes with a release.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use config::settings::ForeignSessions;
+use state::journal::{Kind, Operation};
+use state::migration_tool::MigrationTool;
+use state::name::{ImageId, ServiceName};
+use state::observed::{ContainerObs, Known};
+use state::plan::Plan;
+use state::record::Change;
+use state::release::{Author, Generation, Release};
+use state::schema_fit::{SchemaFit, SchemaMove, Ways};
+use state::stack_spec::StackSpec;
+use state::step::Step;
+use state::time::Moment;
+
+use super::attend::End;
+use super::health::STALE;
+use super::{Stack, Stop};
+use crate::database::Place;
+
+/// What becomes of the schema with a release.
+pub(super) enum Course {
+    /// It is moved, or stays.
+    Known(Option<SchemaMove>),
+    /// It cannot be said now, and why.
+    Unseen(String),
+    /// There is no way, and why.
+    None(String),
+}
+
+impl Stack {
+    /// What moves the schema; `None`: the agent does not.
+    pub(super) fn tool(&self) -> Option<&MigrationTool> {
+        self.settings.database.as_ref()?.migrations.tool.as_ref()
+    }
+
+    pub(super) fn ways(&self) -> Ways<'_> {
+        Ways {
+            tool: self.tool(),
+            record: &self.record,
+        }
+    }
+
+    /// The service of the stack that the database runs as.
+    fn database_service(&self, spec: &StackSpec) -> Option<ServiceName> {
+        let settings = self.settings.database.as_ref()?;
+        let env = self.env_values();
+        let host = crate::database::host_of(settings, &|key: &str| env.get(key).cloned())?;
+        let named = |(name, service): (&ServiceName, &state::stack_spec::ServiceSpec)| {
+            (name.as_str() == host || service.container_name.as_deref() == Some(host.as_str()))
+                .then(|| name.clone())
+        };
+        spec.services.iter().find_map(named)
+    }
+
+    /// Which way the schema goes with `release`, of which `spec` is made.
+    pub(super) async fn course_of(
+        &mut self,
+        release: &Release,
+        spec: &StackSpec,
+        now: &Moment,
+    ) -> Result<Course, Stop> {
+        if self.tool().is_none() {
+            return Ok(Course::Known(None));
+        }
+        self.see_schema_anew(now).await;
+        let is = match &self.schema {
+            Some(Known::Known(head)) => {
+                self.unseen_since = None;
+                Some(head.clone())
+            }
+            Some(Known::Unknown(why)) if !self.is_yet_to_be_made(spec) => {
+                return Ok(Course::Unseen(format!("the schema cannot be seen: {why}")));
+            }
+            _ => None,
+        };
+        Ok(match self.ways().of_release(release, is.as_ref()) {
+            Ok(way) => Course::Known(way),
+            Err(why) => Course::None(why),
+        })
+    }
+
+    /// Whether the database has no container yet: nobody can be asked where its schema stands before it has one.
+    fn is_yet_to_be_made(&self, spec: &StackSpec) -> bool {
+        let database = self.database_service(spec);
+        self.record.current.is_none() && database.is_some_and(|database| !self.seen.iter().any(|c| c.service == database && !c.oneoff))
+    }
+
+    /// The way of the schema back to a generation, where there is one and it is not there.
+    pub(super) fn way_to(&self, target: &Generation) -> Option<SchemaMove> {
+        match SchemaFit::of(self.ways(), target, self.schema.as_ref()) {
+            SchemaFit::Moves(way) => Some(way),
+            _ => None,
+        }
+    }
+
+    /// The service that the database runs as, and whether sessions of strangers are ended, for a plan.
+    pub(super) fn schema_ground(&self, spec: &StackSpec) -> (Option<ServiceName>, bool) {
+        let settings = self.settings.database.as_ref();
+        let end = settings.is_some_and(|settings| settings.foreign_sessions == ForeignSessions::End);
+        (self.database_service(spec), end)
+    }
+
+    /// Reads the migrations of a release's image, where nobody has yet. `false`: not now, or never.
+    pub(super) async fn learn(
+        &mut self,
+        images: &BTreeMap<ServiceName, ImageId>,
+        request: &state::name::Digest,
+    ) -> Result<Learnt, Stop> {
+        let Some(tool) = self.tool() else {
+            return Ok(Learnt::All);
+        };
+        let Some(image) = images.get(&tool.service) else {
+            return Ok(Learnt::All);
+        };
+        if self.record.histories.contains_key(image) {
+            return Ok(Learnt::All);
+        }
+        let by = tool.history(image);
+        if !self.own().await? {
+            return Ok(Learnt::Later);
+        }
+        let operation = Operation {
+            id: self.edges.store.next_operation_id()?,
+            kind: Kind::Fetch,
+            generation: None,
+            request: request.clone(),
+            by: Author::Agent,
+            why: format!("nobody has read the migrations of {} yet", by.service),
+            begun: self.now(),
+            plan: Plan::of(vec![Step::ReadMigrations { by }]),
+        };
+        self.commit(&[Change::Open(Box::new(operation))])?;
+        match self.carry_on().await? {
+            End::Done if self.record.operation.is_none() => Ok(Learnt::All),
+            End::Done | End::GaveWay => Ok(Learnt::Later),
+            End::Failed { why, passing: true, .. } => {
+                self.back_off(&why);
+                Ok(Learnt::Later)
+            }
+            End::Failed { why, passing: false, .. } => Ok(Learnt::Never(why)),
+        }
+    }
+
+    /// A database that an operation has barred, and could not open again because it was away, is opened when it is back.
+    pub(super) async fn open_what_is_barred(&mut self) -> Result<(), Stop> {
+        let Some(operation) = self.record.barred.filter(|_| self.record.operation.is_none()) else {
+            return Ok(());
+        };
+        if self.backing_off() || !self.own().await? {
+            return Ok(());
+        }
+        let open = Operation {
+            id: self.urgent_operation_id()?,
+            kind: Kind::Heal,
+            generation: self.record.current,
+            request: state::name::Digest::of(b""),
+            by: Author::Agent,
+            why: format!("operation {operation} has barred the database"),
+            begun: self.now(),
+            plan: Plan::of(vec![Step::OpenDatabase]),
+        };
+        self.commit_urgent(&[Change::Open(Box::new(open))])?;
+        if let End::Failed { why, .. } = self.carry_on().await? {
+            self.back_off(&why);
+        }
+        self.schema_at = None;
+        Ok(())
+    }
+
+    /// Sees where the schema stands, now and then, and remembers it with the generation on trial.
+    pub(super) async fn see_schema(&mut self, now: &Moment) {
+        let Some(settings) = self.settings.database.clone() else {
+            self.schema = None;
+            return;
+        };
+        let known = matches!(self.schema, Some(Known::Known(_)));
+        let stale = if known { STALE } else { Duration::from_secs(5) };
+        if self
+            .schema_at
+            .as_ref()
+            .and_then(|at| now.since(at))
+            .is_some_and(|age| age < stale)
+        {
+            return;
+        }
+        self.schema_at = Some(now.clone());
+        let env = self.env_values();
+        let lookup = move |key: &str| env.get(key).cloned();
+        let host = crate::database::host_of(&settings, &lookup);
+        let container = host.and_then(|host| {
+            let named = |c: &&ContainerObs| c.service.as_str() == host || c.name == host;
+            self.seen
+                .iter()
+                .filter(|c| c.state.is_running() && !c.oneoff)
+                .find(named)
+        });
+        let address = match container.map(|c| c.id.clone()) {
+            Some(id) => self.address(&id).await,
+            None => None,
+        };
+        let place = Place {
+            settings: &settings,
+            address,
+            env: &lookup,
+        };
+        self.schema = Some(self.edges.database.schema_head(place).await);
+    }
+
+    /// Before something is concluded from it: a release moves the schema when it starts, and what was
+    /// seen a while ago may have been before that.
+    pub(super) async fn see_schema_anew(&mut self, now: &Moment) {
+        if matches!(self.schema, Some(Known::Known(_))) {
+            self.schema_at = None;
+        }
+        self.see_schema(now).await;
+    }
+
+    /// The values of `.env`, for the keys that the settings name. They go nowhere else.
+    pub(super) fn env_values(&self) -> BTreeMap<String, String> {
+        let path = self.settings.env_file.path();
+        let Ok(bytes) = self.edges.source.read(path) else {
+            return BTreeMap::new();
+        };
+        crate::inputs::env_values(path, &bytes)
+    }
+
+}
+
+/// What came of reading migrations.
+pub(super) enum Learnt {
+    /// They are known.
+    All,
+    /// Not now.
+    Later,
+    /// The image says nothing that can be read, and why.
+    Never(String),
+}

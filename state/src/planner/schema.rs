@@ -1,0 +1,160 @@
+//! Where in a plan the schema is moved. Up: by the new image, while the old release serves, after a backup that was
+//! proven. Down: by the image that is left, when all that write have stopped, from a copy that can be put back.
+
+use crate::drift::Drift;
+use crate::name::ServiceName;
+use crate::observed::ContainerDetail;
+use crate::schema_fit::{Direction, SchemaMove};
+use crate::stack_spec::{RestartPolicy, StackSpec};
+use crate::step::{Condition, Step, Target};
+
+use super::bring_up::RUNNING_WITHIN;
+use super::made::Made;
+use super::{GRACE, Ground, Unplannable, grace};
+
+/// How a plan moves the schema.
+#[derive(Debug, Clone, Copy)]
+pub struct Schema<'a> {
+    /// The way.
+    pub way: &'a SchemaMove,
+    /// The service that the database runs as; `None`: it is outside of the stack.
+    pub database: Option<&'a ServiceName>,
+    /// Whether sessions of whoever is no service of the stack are ended too.
+    pub end_foreign: bool,
+}
+
+/// When in its plan the schema is moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Moment {
+    /// Before anything stops.
+    BeforeAll,
+    /// When all that write have stopped.
+    Stopped,
+    /// When the database, which this plan starts, is up.
+    Up,
+}
+
+impl Schema<'_> {
+    /// When it is moved in a plan for this drift.
+    pub(super) fn moment(&self, drift: &[Drift]) -> Result<Moment, Unplannable> {
+        let starts = |d: &&Drift| !matches!(d, Drift::Surplus { .. }) && Some(d.service()) == self.database;
+        match (self.way.direction, drift.iter().find(starts)) {
+            (Direction::Up, None) => Ok(Moment::BeforeAll),
+            (Direction::Up, Some(_)) => Ok(Moment::Up),
+            // The old database still serves when all that write to it have stopped.
+            (Direction::Down, None | Some(Drift::Differs { .. })) => Ok(Moment::Stopped),
+            (Direction::Down, Some(drift)) => Err(Unplannable::DatabaseChanges(drift.service().clone())),
+        }
+    }
+
+    /// Puts `steps` into `room`, where all that write have stopped, and the database has not.
+    pub(super) fn put_into(&self, room: &mut Vec<Step>, changes: &[Made<'_>], steps: Vec<Step>) {
+        let old = |made: &Made<'_>| made.old.map(|old| Target::Existing(old.summary.id.clone()));
+        let databases: Vec<Target> = changes
+            .iter()
+            .filter(|made| Some(made.service) == self.database)
+            .filter_map(old)
+            .collect();
+        let first = room
+            .iter()
+            .position(|step| step.target().is_some_and(|target| databases.contains(target)));
+        let at = first.unwrap_or(room.len());
+        room.splice(at..at, steps);
+    }
+
+    /// What is done then.
+    pub(super) fn steps(&self) -> Vec<Step> {
+        let migrate = Step::Migrate {
+            way: Box::new(self.way.clone()),
+        };
+        match self.way.direction {
+            Direction::Up => vec![Step::Backup, migrate],
+            Direction::Down => vec![
+                Step::CloseDatabase {
+                    end_foreign: self.end_foreign,
+                },
+                Step::CopyDatabase,
+                Step::OpenDatabase,
+                migrate,
+            ],
+        }
+    }
+
+    /// The containers that write to the database, as far as the file says so, run, and are not replaced anyway.
+    pub(super) fn writers<'g>(
+        &self,
+        spec: &StackSpec,
+        drift: &[Drift],
+        changes: &[Made<'_>],
+        ground: &Ground<'g>,
+    ) -> Vec<&'g ContainerDetail> {
+        if self.way.direction == Direction::Up {
+            return Vec::new();
+        }
+        let writes = |service: &ServiceName| {
+            let reach = spec.with_dependencies([service]);
+            Some(service) != self.database
+                && (*service == self.way.by.service || self.database.is_some_and(|db| reach.contains(db)))
+        };
+        let goes = |detail: &ContainerDetail| {
+            let id = &detail.summary.id;
+            let replaced = changes.iter().filter_map(|made| made.old);
+            replaced.into_iter().any(|old| old.summary.id == *id)
+                || drift.iter().any(|d| d.container() == Some(id))
+        };
+        let running = ground.details.values().filter(|d| d.summary.state.is_running());
+        running
+            .filter(|detail| writes(&detail.summary.service) && !goes(detail))
+            .collect()
+    }
+}
+
+/// One that writes stops, and can be started again.
+pub(super) fn stop_writer(spec: &StackSpec, detail: &ContainerDetail) -> Vec<Step> {
+    let target = Target::Existing(detail.summary.id.clone());
+    let mut steps = Vec::new();
+    if detail.restart != RestartPolicy::No {
+        steps.push(Step::Quiesce {
+            target: target.clone(),
+            was: detail.restart,
+        });
+    }
+    let service = &detail.summary.service;
+    steps.push(Step::Stop {
+        target,
+        service: service.clone(),
+        grace: spec.services.get(service).map_or(GRACE, grace),
+        ran: true,
+    });
+    steps
+}
+
+/// It is started again.
+pub(super) fn start_writer(spec: &StackSpec, detail: &ContainerDetail) -> Vec<Step> {
+    let (target, service) = (
+        Target::Existing(detail.summary.id.clone()),
+        &detail.summary.service,
+    );
+    vec![
+        Step::Start {
+            target: target.clone(),
+            service: service.clone(),
+            grace: spec.services.get(service).map_or(GRACE, grace),
+        },
+        Step::Await {
+            target,
+            service: service.clone(),
+            until: Condition::Running,
+            within: RUNNING_WITHIN,
+            untouched: true,
+        },
+    ]
+}
+
+/// And gets its restart policy back.
+pub(super) fn give_back(detail: &ContainerDetail) -> Option<Step> {
+    (detail.restart != RestartPolicy::No).then(|| Step::GiveRestart {
+        target: Target::Existing(detail.summary.id.clone()),
+        policy: detail.restart,
+    })
+}

@@ -1,0 +1,178 @@
+//! Invariants 2, 3, 5 and 8, where a schema is moved: a copy first, by the image that has the scripts, with nobody
+//! writing; and what failed is where it was.
+
+use std::time::Duration;
+
+use state::journal::{Ending, Kind, OpenOperation, Progress};
+use state::name::ImageId;
+use state::record::StackRecord;
+use state::schema_fit::{Direction, SchemaMove, same};
+use state::step::Step;
+
+use super::Call;
+use crate::database::{Fate, Scripts, number};
+use crate::world::World;
+
+/// The schema at the beginning of an operation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Begun {
+    pub(super) head: Option<u64>,
+    pub(super) scars: u64,
+}
+
+impl World {
+    pub(super) fn begins_at(&mut self) {
+        self.laws.begun = Some(Begun {
+            head: number(&self.schema),
+            scars: self.data.scars,
+        });
+    }
+
+    /// Whether nothing is wrong with the way up that an image has, from where the schema stands.
+    pub(super) fn migrates_well(&self, image: &ImageId) -> bool {
+        let scripts = self.data.scripts.get(image);
+        let is = number(&self.schema);
+        let well = |scripts: &Scripts| is.is_some_and(|is| is <= scripts.newest) && scripts.up == Fate::Well;
+        !self.data.migrates || scripts.is_none_or(well)
+    }
+
+    /// Whether a release failed because the schema of the one before it cannot be taken back.
+    pub(super) fn is_not_taken_back(&self, before: &StackRecord, why: &str) -> bool {
+        let left = before.current().into_iter().flat_map(|left| left.release.images.values());
+        let mut scripts = left.filter_map(|image| self.data.scripts.get(image));
+        why.contains("downgrade the schema") && scripts.any(|scripts| scripts.down != Fate::Well)
+    }
+
+    /// Before a migration begins, and before a copy takes the database's place.
+    pub(super) fn migrates_rightly(&mut self, open: &OpenOperation, call: &Call<'_>) {
+        let Progress::InFlight { index } = open.progress else {
+            if matches!(call, Call::PutBack) {
+                self.puts_back_rightly(open);
+            }
+            return;
+        };
+        let Some(Step::Migrate { way }) = open.operation.plan.steps.get(index) else {
+            return;
+        };
+        // One that runs already was looked at when it began.
+        let begins = |name: &str| self.named(name).is_none();
+        if !matches!(call, Call::RunOnce(name) if begins(name)) {
+            return;
+        }
+        let broken = match way.direction {
+            Direction::Up => self.upgrades_wrongly(open.operation.id),
+            Direction::Down => self.downgrades_wrongly(open.operation.id, way),
+        };
+        if let Some((law, words)) = broken {
+            self.laws.breaks(law, format!("{way}: {words}"));
+        }
+    }
+
+    fn upgrades_wrongly(&self, operation: u64) -> Option<(u32, String)> {
+        let proven = self.data.backups.get(&operation) == Some(&true);
+        (!proven).then(|| (2, String::from("this operation has made no backup that was restored")))
+    }
+
+    fn downgrades_wrongly(&self, operation: u64, way: &SchemaMove) -> Option<(u32, String)> {
+        if let Some(image) = self.other_api(&way.by.image) {
+            return Some((3, format!("api runs image {} already", image.short())));
+        }
+        let knows = self.data.scripts.get(&way.by.image).map(|scripts| scripts.newest);
+        if knows < number(&self.schema) {
+            return Some((3, format!("its image knows {knows:?} revisions")));
+        }
+        if self.runs("api") && !self.is_touched() {
+            return Some((2, String::from("api writes to it")));
+        }
+        let mut copies = self.data.beside.values();
+        let copy = copies.find(|copy| copy.operation == operation && !copy.aside);
+        match copy {
+            None => Some((2, String::from("this operation has made no copy"))),
+            Some(copy) if copy.content.rows < self.data.rows && !self.is_touched() => {
+                Some((2, String::from("it was written to after it was copied")))
+            }
+            Some(_) => None,
+        }
+    }
+
+    /// The image of a running `api` that is not the one which is left.
+    fn other_api(&self, left: &ImageId) -> Option<ImageId> {
+        let mine = |c: &&crate::world::Container| c.service.as_str() == "api" && c.runs() && !c.oneoff;
+        let ours = self.containers.values().filter(mine);
+        let mut other = ours.filter(|c| c.image != *left && c.hash.is_some());
+        other.next().map(|c| c.image.clone()).filter(|_| !self.is_touched())
+    }
+
+    /// Whether somebody has laid hands on containers lately.
+    fn is_touched(&self) -> bool {
+        let lately = |at: &Option<Duration>| at.is_some_and(|at| at + Duration::from_secs(120) >= self.now);
+        lately(&self.struck) || lately(&self.laws.touched) || lately(&self.laws.migrated)
+    }
+
+    fn puts_back_rightly(&mut self, open: &OpenOperation) {
+        let operation = open.operation.id;
+        let done = self
+            .data
+            .beside
+            .values()
+            .any(|beside| beside.operation == operation && beside.aside);
+        let copy = self
+            .data
+            .beside
+            .values()
+            .find(|beside| beside.operation == operation && !beside.aside);
+        let lost = copy.map(|copy| self.data.rows.saturating_sub(copy.content.rows));
+        if let Some(lost) = lost.filter(|lost| !done && *lost > Duration::ZERO && !self.is_touched()) {
+            let words = format!("a copy is put back, and what was written for {lost:?} is not in it");
+            self.laws.breaks(8, words);
+        }
+    }
+
+    /// At rest, a database that runs and is worked on by nobody is open.
+    pub(crate) fn lets_everybody_in(&mut self, record: &StackRecord) {
+        let rests = record.operation.is_none() && record.let_go.is_none() && record.pause.is_none();
+        if rests && self.runs("db") && !self.data.open {
+            self.laws.breaks(8, "the database lets nobody in, and nobody works on it");
+        }
+    }
+
+    /// An operation that moves the schema has ended.
+    pub(super) fn has_moved_rightly(&mut self, after: &StackRecord, open: &OpenOperation, ending: &Ending) {
+        let moves = |step: &Step| matches!(step, Step::Migrate { .. });
+        let operation = &open.operation;
+        if !operation.plan.steps.iter().any(moves) || self.is_touched() {
+            return;
+        }
+        let stands = Begun {
+            head: number(&self.schema),
+            scars: self.data.scars,
+        };
+        match ending {
+            Ending::Undone { passing: false, .. } => {
+                if let Some(begun) = self.laws.begun.clone().filter(|begun| *begun != stands) {
+                    let words = format!(
+                        "a {} is taken back, and the schema is {stands:?} instead of {begun:?}",
+                        operation.kind
+                    );
+                    self.laws.breaks(8, words);
+                }
+            }
+            Ending::Succeeded => {
+                let target = operation.generation.and_then(|n| after.generation(n));
+                let wanted = target.and_then(|target| target.schema.clone());
+                let wanted = wanted.filter(|_| operation.kind == Kind::Rollback);
+                if let Some(wanted) = wanted.filter(|wanted| !same(wanted, &self.schema)) {
+                    let words = format!(
+                        "a rollback is done, and the schema stands at {:?} instead of {wanted:?}",
+                        self.schema
+                    );
+                    self.laws.breaks(5, words);
+                }
+                if !self.data.open {
+                    self.laws.breaks(8, "it is done, and the database lets nobody in");
+                }
+            }
+            _ => {}
+        }
+    }
+}
