@@ -148,7 +148,7 @@ impl Executor<'_> {
         }
         let started = Event::Started { index };
         let again = open.events.iter().any(|entry| entry.event == started);
-        let bars = matches!(step, Step::CloseDatabase { .. }).then(|| Change::Bar(Some(open.operation.id)));
+        let bars = barred(&step, open);
         self.journal_with(open, started, bars)?;
         if again && bug::is(Bug::InFlightCountsAsDone) {
             let outcome = Outcome::Done;
@@ -241,8 +241,9 @@ impl Executor<'_> {
     /// One step back; `false` when the daemon stops.
     async fn backward(&self, open: &mut OpenOperation, index: usize) -> Result<bool, LedgerError> {
         let resumed = matches!(open.progress, Progress::Undoing { started: true, .. });
-        self.journal(open, Event::UndoStarted { index })?;
         let undo = step_at(open, index).and_then(|step| step.undo());
+        let bars = undo.as_ref().and_then(|undo| barred(undo, open));
+        self.journal_with(open, Event::UndoStarted { index }, bars)?;
         let undo = undo.filter(|_| !(resumed && bug::is(Bug::UndoCountsAsDone)));
         let Some(undo) = undo else {
             self.journal(open, Event::UndoDone { index })?;
@@ -760,6 +761,11 @@ impl Looked {
         self.last = now;
         self.sum
     }
+}
+
+/// What is so from the start on of a step after which the database lets nobody in.
+fn barred(step: &Step, open: &OpenOperation) -> Option<Change> {
+    matches!(step, Step::CloseDatabase { .. } | Step::PutBack).then(|| Change::Bar(Some(open.operation.id)))
 }
 
 /// What is so once a step is done that lets connections in again.

@@ -346,6 +346,7 @@ impl Executor<'_> {
                 by.command.join(" "),
                 state::decide::span(by.within)
             ))),
+            Err(EngineError::NotFound { message, .. }) => Err(final_(message)),
             ran => Ok(Ok(ran?)),
         }
     }

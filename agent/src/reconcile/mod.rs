@@ -173,6 +173,8 @@ pub struct Stack {
     schema_at: Option<Moment>,
     /// Since when a release waits for a schema that cannot be seen.
     unseen_since: Option<Moment>,
+    /// When it was last tried to open a database that was left barred.
+    unbarred_at: Option<Moment>,
     available: BTreeMap<GenerationNumber, Result<(), String>>,
     available_at: Option<Moment>,
 
@@ -251,6 +253,7 @@ impl Stack {
             schema: None,
             schema_at: None,
             unseen_since: None,
+            unbarred_at: None,
             available: BTreeMap::new(),
             available_at: None,
             asking: BTreeSet::new(),

@@ -315,6 +315,11 @@ impl Stack {
         let drift = self.drift_from(&wanted);
         let id = self.urgent_operation_id()?;
         let way = self.record.generation(target).and_then(|target| self.way_to(target));
+        if let Some(gone) = self.cannot_go(way.as_ref()).await? {
+            let way_out = "bring the image back, or bring the schema down by hand, then `steadfast rollback`";
+            self.hold(&format!("{why}; {gone}"), way_out, while_failing)?;
+            return Ok(false);
+        }
         let plan = match self
             .make_plan(&wanted, &drift, Kind::Rollback, id, way.as_ref())
             .await?

@@ -21,6 +21,9 @@ use super::health::STALE;
 use super::{Stack, Stop};
 use crate::database::Place;
 
+/// How often it is tried to let everybody in again.
+const UNBAR_EVERY: Duration = Duration::from_secs(30);
+
 /// What becomes of the schema with a release.
 pub(super) enum Course {
     /// It is moved, or stays.
@@ -77,10 +80,27 @@ impl Stack {
             }
             _ => None,
         };
-        Ok(match self.ways().of_release(release, is.as_ref()) {
-            Ok(way) => Course::Known(way),
-            Err(why) => Course::None(why),
+        let way = match self.ways().of_release(release, is.as_ref()) {
+            Ok(way) => way,
+            Err(why) => return Ok(Course::None(why)),
+        };
+        Ok(match self.cannot_go(way.as_ref()).await? {
+            Some(why) => Course::None(why),
+            None => Course::Known(way),
         })
+    }
+
+    /// Why a way cannot be gone, which is there: the image with the scripts is not.
+    pub(super) async fn cannot_go(&self, way: Option<&SchemaMove>) -> Result<Option<String>, Stop> {
+        let Some(way) = way else { return Ok(None) };
+        let image = self.edges.engine.image(way.by.image.as_str()).await?;
+        let gone = || {
+            format!(
+                "{way}, and the image {} is gone from this host",
+                way.by.image.short()
+            )
+        };
+        Ok(image.is_none().then(gone))
     }
 
     /// Whether the database has no container yet: nobody can be asked where its schema stands before it has one.
@@ -150,9 +170,12 @@ impl Stack {
         let Some(operation) = self.record.barred.filter(|_| self.record.operation.is_none()) else {
             return Ok(());
         };
-        if self.backing_off() || !self.own().await? {
+        let now = self.now();
+        let lately = |at: &Moment| now.since(at).is_some_and(|age| age < UNBAR_EVERY);
+        if self.unbarred_at.as_ref().is_some_and(lately) || !self.own().await? {
             return Ok(());
         }
+        self.unbarred_at = Some(now);
         let open = Operation {
             id: self.urgent_operation_id()?,
             kind: Kind::Heal,
@@ -165,7 +188,7 @@ impl Stack {
         };
         self.commit_urgent(&[Change::Open(Box::new(open))])?;
         if let End::Failed { why, .. } = self.carry_on().await? {
-            self.back_off(&why);
+            self.waits.push(format!("the database, to let everybody in again: {why}"));
         }
         self.schema_at = None;
         Ok(())
