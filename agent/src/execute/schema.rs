@@ -346,7 +346,11 @@ impl Executor<'_> {
                 by.command.join(" "),
                 state::decide::span(by.within)
             ))),
-            Err(EngineError::NotFound { message, .. }) => Err(final_(message)),
+            // Its image is gone. A container that is, somebody has removed.
+            Err(EngineError::NotFound {
+                call: "create container",
+                message,
+            }) => Err(final_(message)),
             ran => Ok(Ok(ran?)),
         }
     }

@@ -103,6 +103,17 @@ impl Stack {
         Ok(image.is_none().then(gone))
     }
 
+    /// Whether the database may answer: its container runs, or it has none in this stack.
+    fn database_runs(&mut self) -> Result<bool, Stop> {
+        let wanted = self.wanted()?;
+        let database = wanted.and_then(|wanted| self.database_service(&wanted.spec));
+        let runs = |service: &ServiceName| {
+            let mut mine = self.seen.iter().filter(|c| c.service == *service && !c.oneoff);
+            mine.any(|c| c.state.is_running())
+        };
+        Ok(database.as_ref().is_none_or(runs))
+    }
+
     /// Whether the database has no container yet: nobody can be asked where its schema stands before it has one.
     fn is_yet_to_be_made(&self, spec: &StackSpec) -> bool {
         let database = self.database_service(spec);
@@ -170,6 +181,9 @@ impl Stack {
         let Some(operation) = self.record.barred.filter(|_| self.record.operation.is_none()) else {
             return Ok(());
         };
+        if !self.database_runs()? {
+            return Ok(());
+        }
         let now = self.now();
         let lately = |at: &Moment| now.since(at).is_some_and(|age| age < UNBAR_EVERY);
         if self.unbarred_at.as_ref().is_some_and(lately) || !self.own().await? {
