@@ -163,7 +163,13 @@ impl Executor<'_> {
                 Ok(outcome) => self.rows_begun(&step, &outcome).await.map(|rows| (outcome, rows)),
                 Err(failure) => Err(failure),
             };
-            let done = done.map(|(outcome, rows)| (outcome, rows.or_else(|| opened(&step))));
+            let done = match done {
+                Ok((outcome, rows)) => Ok((outcome, rows.or_else(|| opened(&step)))),
+                Err(Failure::Final(why)) if matches!(step, Step::Migrate { .. }) => {
+                    Err(self.aftermath(open, index, why).await)
+                }
+                Err(failure) => Err(failure),
+            };
             match done {
                 Ok((outcome, carried)) => {
                     self.journal_with(open, Event::Done { index, outcome }, carried)?;

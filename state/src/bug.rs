@@ -9,7 +9,7 @@ pub enum Bug {
     OwnerIsNotAsked,
     /// 1: an operation is opened while another one is open.
     SecondOperation,
-    /// 3: a migration that failed half-way counts as one that did nothing.
+    /// 8: a migration that failed half-way counts as one that did nothing.
     HalfMigrationCounts,
     /// 4: a request is not looked up in the quarantine.
     QuarantineIsNotAsked,

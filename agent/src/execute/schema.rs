@@ -168,23 +168,26 @@ impl Executor<'_> {
         Ok(SchemaMark { head, fingerprint })
     }
 
-    /// The same, from a database that may be on its way up; `Err`: it stays away.
-    async fn mark_when_it_is_there(&self, work: &Work<'_>) -> Result<Result<SchemaMark, String>, Trouble> {
-        let mut tries = 0;
-        loop {
-            let why = match self.mark(work).await {
-                Ok(mark) => return Ok(Ok(mark)),
-                Err(Trouble::Silent(why) | Trouble::Failure(Failure::Final(why))) => why,
-                Err(other) => return Err(other),
-            };
-            tries += 1;
-            if tries > UNDO_TRIES {
-                return Ok(Err(why));
+    /// What a migration that failed for good has left: whatever was tried, and however often, what counts is whether
+    /// the schema is as it was.
+    pub(super) async fn aftermath(&self, open: &OpenOperation, index: usize, why: String) -> Failure {
+        let Some(work) = &self.work else {
+            return Failure::Final(why);
+        };
+        for _ in 0..UNDO_TRIES {
+            match self.mark(work).await {
+                Ok(mark) if mark_before(open, index) == Some(&mark) => return Failure::Final(why),
+                Ok(_) if bug::is(Bug::HalfMigrationCounts) => return Failure::Final(why),
+                Ok(_) => return Failure::Moved(why),
+                Err(Trouble::Failure(Failure::Interrupted)) => return Failure::Interrupted,
+                Err(_) => {}
             }
             if self.pause(AWAY).await {
-                return Err(Trouble::Failure(Failure::Interrupted));
+                return Failure::Interrupted;
             }
         }
+        // It is the database that is away, and nothing is said about the release.
+        Failure::Passing(format!("{why}; and nobody can see where the schema stands now"))
     }
 
     async fn read_migrations(
@@ -283,29 +286,21 @@ impl Executor<'_> {
         })?;
         let ran = self.run(spec, open, index, &way.by, OnceNetwork::Stack).await;
         lock.release().await;
-        let ran = ran?;
-        let after = self.mark_when_it_is_there(work).await?;
-        let said = match &ran {
-            Ok(ran) if ran.code == 0 => match &after {
-                Ok(mark) if same(&mark.head, &way.to) => return Ok(Outcome::Done),
-                Ok(mark) => wrong_place(&way.by, &mark.head, &way.to),
-                Err(why) => {
-                    return Err(away(format!("nobody can see where the schema stands now: {why}")));
-                }
-            },
-            Ok(ran) => ended(spec, &way.by, ran),
-            Err(why) => why.clone(),
+        let ran = match ran? {
+            Ok(ran) => ran,
+            Err(why) => return Err(final_(why)),
         };
-        let before = mark_before(open, index);
-        let untouched = before.is_some() && after.as_ref().ok() == before && !bug::is(Bug::HalfMigrationCounts);
-        let passing = ran.as_ref().is_ok_and(|ran| was_killed(ran) || (untouched && may_pass(ran)));
-        Err(Trouble::Failure(match (untouched, after.is_ok()) {
-            _ if passing => Failure::Passing(said),
-            (true, _) => Failure::Final(said),
-            (false, true) => Failure::Moved(said),
-            // It is the database that is away, and nothing is said about the release.
-            (false, false) => Failure::Passing(said),
-        }))
+        if ran.code != 0 {
+            let words = ended(spec, &way.by, &ran);
+            let passing = was_killed(&ran) || may_pass(&ran);
+            return Err(if passing { away(words) } else { final_(words) });
+        }
+        match work.database.schema_head(self.place(work).await?).await {
+            Known::Known(head) if same(&head, &way.to) => Ok(Outcome::Done),
+            Known::Known(head) => Err(final_(wrong_place(&way.by, &head, &way.to))),
+            // Asked again, it is where it should be, or the tool finds nothing to do.
+            Known::Unknown(why) => Err(Trouble::Silent(why)),
+        }
     }
 
     /// Runs a command of the tool. Inner `Err`: it was ended, because it took too long.
