@@ -282,12 +282,12 @@ impl Executor<'_> {
             // It is remembered that it is barred: it is opened when it is back.
             Err(Failure::Away(_)) if undo == Step::OpenDatabase => Event::UndoDone { index },
             Err(Failure::Interrupted) => return Ok(false),
-            Err(
-                Failure::Final(why) | Failure::Moved(why) | Failure::Away(why) | Failure::Passing(why),
-            ) => Event::UndoFailed {
-                index,
-                why: format!("{failed}; and taking back failed: {undo}: {why}"),
-            },
+            Err(Failure::Final(why) | Failure::Moved(why) | Failure::Away(why) | Failure::Passing(why)) => {
+                Event::UndoFailed {
+                    index,
+                    why: format!("{failed}; and taking back failed: {undo}: {why}"),
+                }
+            }
         };
         self.journal_with(open, event, open_again)?;
         Ok(true)

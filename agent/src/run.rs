@@ -310,7 +310,12 @@ pub(crate) fn edges(settings: &Settings, store: Arc<dyn Store>) -> Result<Edges,
     let postgres = Arc::new(Postgres::new(DATABASE_WITHIN));
     let kept = backup::Store::new(Arc::new(HostFiles), &settings.agent.state_dir);
     Ok(Edges {
-        backups: Arc::new(Archive::new(engine.clone(), postgres.clone(), clock.clone(), kept)),
+        backups: Arc::new(Archive::new(
+            engine.clone(),
+            postgres.clone(),
+            clock.clone(),
+            kept,
+        )),
         engine,
         database: postgres.clone(),
         maintenance: postgres,

@@ -479,15 +479,21 @@ fn what_moves_a_schema_is_said_whole_or_not_at_all() {
     );
     assert_eq!(tool.upgrade, UpgradeBy::Stack);
     let alone = "[stack.a.database]\nservice = \"db\"\n[stack.a.database.migrations]\nservice = \"api\"\nlock_timeout = \"1s\"";
-    check_stack(alone, expect![[r#"
+    check_stack(
+        alone,
+        expect![[r#"
         steadfast.toml:7:1: stack.a.database.migrations.service: "service" without a tool (add tool = "alembic", or take it out)
-        steadfast.toml:8:1: stack.a.database.migrations.lock_timeout: "lock_timeout" without a tool (add tool = "alembic", or take it out)"#]]);
+        steadfast.toml:8:1: stack.a.database.migrations.lock_timeout: "lock_timeout" without a tool (add tool = "alembic", or take it out)"#]],
+    );
     let nobodys = "[stack.a.database]\nservice = \"db\"\n[stack.a.database.migrations]\ntool = \"alembc\"\nprogram = []\nworkdir = \"app\"";
-    check_stack(nobodys, expect![[r#"
+    check_stack(
+        nobodys,
+        expect![[r#"
         steadfast.toml:7:1: stack.a.database.migrations.tool: nothing says whose image has the migrations (add service = "api")
         steadfast.toml:7:8: stack.a.database.migrations.tool: "alembc" is not one of the possible values (did you mean "alembic"?)
         steadfast.toml:8:1: stack.a.database.migrations.program: there is no program (write program = ["python3", "-m", "alembic"])
-        steadfast.toml:9:11: stack.a.database.migrations.workdir: "app" is not an absolute path (write the path from the root: "/…")"#]]);
+        steadfast.toml:9:11: stack.a.database.migrations.workdir: "app" is not an absolute path (write the path from the root: "/…")"#]],
+    );
 }
 
 #[test]

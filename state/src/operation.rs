@@ -361,13 +361,7 @@ pub fn not_again(
     condemned(generation, blame, by, why, now)
 }
 
-fn condemned(
-    generation: &Generation,
-    blame: Blame,
-    by: &Author,
-    why: &str,
-    now: &Moment,
-) -> Vec<Change> {
+fn condemned(generation: &Generation, blame: Blame, by: &Author, why: &str, now: &Moment) -> Vec<Change> {
     let entry = quarantine(generation, blame, by, why, now);
     vec![
         judged(generation, Verdict::Bad, now, why),

@@ -66,7 +66,9 @@ impl Executor<'_> {
         step: &Step,
     ) -> Result<Outcome, Trouble> {
         let work = self.work.as_ref().ok_or_else(|| {
-            final_(String::from("steadfast.toml says no longer how the database is reached"))
+            final_(String::from(
+                "steadfast.toml says no longer how the database is reached",
+            ))
         })?;
         let operation = open.operation.id;
         match step {
@@ -113,7 +115,10 @@ impl Executor<'_> {
             tracing::debug!(stack = %self.stack, "{:?}: {} of about {} bytes", progress.stage, progress.bytes, progress.of);
         };
         let made = work.backups.make(source, &ask, &tell);
-        let made = self.unless_stopped(made).await?.map_err(|error| unproven(&error))?;
+        let made = self
+            .unless_stopped(made)
+            .await?
+            .map_err(|error| unproven(&error))?;
         let verified = work
             .backups
             .verify(source, &made.id, How::Restored, &tell, work.long());
@@ -146,7 +151,12 @@ impl Executor<'_> {
             found = seen.into_iter().find(named).map(|container| container.id);
         }
         let address = match &found {
-            Some(id) => self.engine.container(id.as_str()).await?.as_ref().and_then(address_of),
+            Some(id) => self
+                .engine
+                .container(id.as_str())
+                .await?
+                .as_ref()
+                .and_then(address_of),
             None => None,
         };
         let place = Place {
@@ -203,7 +213,11 @@ impl Executor<'_> {
         };
         if ran.code != 0 {
             let words = ended(work.to, by, &ran);
-            return Err(if was_killed(&ran) { away(words) } else { final_(words) });
+            return Err(if was_killed(&ran) {
+                away(words)
+            } else {
+                final_(words)
+            });
         }
         let history = read_history(&ran.stdout).map_err(|why| {
             final_(format!(
@@ -387,7 +401,11 @@ fn trouble(error: DatabaseError) -> Trouble {
 
 fn unproven(error: &BackupError) -> Trouble {
     let why = error.to_string();
-    if error.may_pass() { Trouble::Silent(why) } else { away(why) }
+    if error.may_pass() {
+        Trouble::Silent(why)
+    } else {
+        away(why)
+    }
 }
 
 fn strangers(sessions: &[Session]) -> String {
@@ -440,7 +458,10 @@ fn may_pass(ran: &Ran) -> bool {
         "Connection refused",
         "too many clients already",
     ];
-    ran.code != 0 && WORDS.iter().any(|word| ran.stderr.contains(word) || ran.stdout.contains(word))
+    ran.code != 0
+        && WORDS
+            .iter()
+            .any(|word| ran.stderr.contains(word) || ran.stdout.contains(word))
 }
 
 /// The end of what a command wrote, without the values of its environment.
@@ -457,14 +478,21 @@ fn told(spec: Option<&StackSpec>, by: &Migration, ran: &Ran) -> String {
     let words: Vec<String> = lines[last..]
         .iter()
         .map(|line| redacted(spec, by, line))
-        .map(|line| line.chars().filter(|c| !c.is_control()).take(TOLD_WIDTH).collect())
+        .map(|line| {
+            line.chars()
+                .filter(|c| !c.is_control())
+                .take(TOLD_WIDTH)
+                .collect()
+        })
         .collect();
     words.join(" | ")
 }
 
 fn redacted(spec: Option<&StackSpec>, by: &Migration, words: &str) -> String {
     let service = spec.and_then(|spec| spec.services.get(&by.service));
-    let values = service.into_iter().flat_map(|service| service.environment.values());
+    let values = service
+        .into_iter()
+        .flat_map(|service| service.environment.values());
     without(words, values.flatten().map(EnvValue::expose))
 }
 
@@ -501,7 +529,9 @@ mod tests {
         let mut spec = StackSpec::new("shop".parse().expect("a name"));
         let service = spec.services.entry(by.service.clone()).or_default();
         let url = EnvValue::new("postgres://app:hunter2@db/shop");
-        service.environment.insert(String::from("DATABASE_URL"), Some(url));
+        service
+            .environment
+            .insert(String::from("DATABASE_URL"), Some(url));
         let many: String = (0..50).map(|n| format!("line {n}\n")).collect();
         let words = told(
             Some(&spec),

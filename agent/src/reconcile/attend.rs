@@ -70,7 +70,6 @@ impl Stack {
         let Some(mut open) = self.record.operation.clone().filter(|_| !self.only_looks) else {
             return Ok(End::Done);
         };
-        self.carried_out = true;
         let operation = open.operation.clone();
         let wanted = match operation.generation {
             Some(number) => self.load_wanted(number)?,

@@ -136,8 +136,6 @@ pub struct Stack {
     called: VecDeque<Called>,
     /// Whether nothing is carried out and nothing claimed ([`foresee`]).
     only_looks: bool,
-    /// Whether an operation was carried out in this pass.
-    carried_out: bool,
 
     record: StackRecord,
     wish: Wish,
@@ -224,7 +222,6 @@ impl Stack {
             inbox,
             called: VecDeque::new(),
             only_looks: false,
-            carried_out: false,
             record,
             wish: Wish::Unreadable(Vec::new()),
             let_go_at: None,
@@ -383,7 +380,6 @@ impl Stack {
     async fn one_pass(&mut self) -> Requeue {
         self.waits.clear();
         self.next = None;
-        self.carried_out = false;
         let outcome = self.try_pass().await;
         let requeue = match outcome {
             Ok(requeue) => requeue,
@@ -460,17 +456,12 @@ impl Stack {
         if room {
             let begun = self.begin_what_is_new().await;
             room = self.unless_full(begun)?;
-            // What the files say by now is looked at before anything else is begun.
-            if self.carried_out {
-                self.look_again();
-                return Ok(room);
-            }
         }
         // What is bad is left before any of it is brought up again.
-        if !self.is_called_away() && self.record.operation.is_none() {
+        if self.goes_on() && self.record.operation.is_none() {
             self.unfinished_rollback().await?;
         }
-        if !self.is_called_away() {
+        if self.goes_on() {
             self.open_what_is_barred().await?;
         }
         if self.goes_on() {

@@ -190,8 +190,7 @@ impl Stack {
             Course::Known(way) => way,
             Course::Unseen(why) => return self.waits_for_the_schema(&why, &now),
             Course::None(why) => {
-                let way_out =
-                    "bring the schema to where this release knows it, or pin a release that knows where it is";
+                let way_out = "bring the schema to where this release knows it, or pin a release that knows where it is";
                 return self.no_way(&format!("there is no way for the schema: {why}"), way_out, &[]);
             }
         };
@@ -199,7 +198,10 @@ impl Stack {
         let wanted = Wanted::of(number, &generation, spec.clone());
         let drift = self.drift_from(&wanted);
         let id = self.edges.store.next_operation_id()?;
-        let plan = match self.make_plan(&wanted, &drift, Kind::Deploy, id, way.as_ref()).await? {
+        let plan = match self
+            .make_plan(&wanted, &drift, Kind::Deploy, id, way.as_ref())
+            .await?
+        {
             Ok(plan) => plan,
             Err(error @ Unplannable::DatabaseChanges(_)) => {
                 let way_out = "bring the database back";
@@ -314,7 +316,10 @@ impl Stack {
         let now = self.now();
         let drift = self.drift_from(&wanted);
         let id = self.urgent_operation_id()?;
-        let way = self.record.generation(target).and_then(|target| self.way_to(target));
+        let way = self
+            .record
+            .generation(target)
+            .and_then(|target| self.way_to(target));
         if let Some(gone) = self.cannot_go(way.as_ref()).await? {
             let way_out = "bring the image back, or bring the schema down by hand, then `steadfast rollback`";
             self.hold(&format!("{why}; {gone}"), way_out, while_failing)?;
@@ -408,7 +413,9 @@ impl Stack {
             Halt::TakenBack { why, .. } => {
                 tracing::warn!(stack = %name, "{kind} failed and was taken back: {why}");
             }
-            Halt::Left { why } => tracing::warn!(stack = %name, "{kind} failed after the schema was moved: {why}"),
+            Halt::Left { why } => {
+                tracing::warn!(stack = %name, "{kind} failed after the schema was moved: {why}");
+            }
             Halt::Paused { .. } | Halt::Stuck { .. } => {}
         }
         Ok(match halt {

@@ -495,7 +495,8 @@ impl Stack {
                 let release = request.release(images);
                 let current = self.record.current().map(|g| &g.release);
                 let blame = Blame::between(&release, current);
-                let way_out = "mend the migrations of the image, then `steadfast retry`; or pin another release";
+                let way_out =
+                    "mend the migrations of the image, then `steadfast retry`; or pin another release";
                 return self.cannot_begin(&request, &spec, release, blame, (&why, way_out));
             }
         }

@@ -117,7 +117,8 @@ impl Stack {
     /// Whether the database has no container yet: nobody can be asked where its schema stands before it has one.
     fn is_yet_to_be_made(&self, spec: &StackSpec) -> bool {
         let database = self.database_service(spec);
-        self.record.current.is_none() && database.is_some_and(|database| !self.seen.iter().any(|c| c.service == database && !c.oneoff))
+        self.record.current.is_none()
+            && database.is_some_and(|database| !self.seen.iter().any(|c| c.service == database && !c.oneoff))
     }
 
     /// The way of the schema back to a generation, where there is one and it is not there.
@@ -168,11 +169,15 @@ impl Stack {
         match self.carry_on().await? {
             End::Done if self.record.operation.is_none() => Ok(Learnt::All),
             End::Done | End::GaveWay => Ok(Learnt::Later),
-            End::Failed { why, passing: true, .. } => {
+            End::Failed {
+                why, passing: true, ..
+            } => {
                 self.back_off(&why);
                 Ok(Learnt::Later)
             }
-            End::Failed { why, passing: false, .. } => Ok(Learnt::Never(why)),
+            End::Failed {
+                why, passing: false, ..
+            } => Ok(Learnt::Never(why)),
         }
     }
 
@@ -202,7 +207,8 @@ impl Stack {
         };
         self.commit_urgent(&[Change::Open(Box::new(open))])?;
         if let End::Failed { why, .. } = self.carry_on().await? {
-            self.waits.push(format!("the database, to let everybody in again: {why}"));
+            self.waits
+                .push(format!("the database, to let everybody in again: {why}"));
         }
         self.schema_at = None;
         Ok(())
@@ -264,7 +270,6 @@ impl Stack {
         };
         crate::inputs::env_values(path, &bytes)
     }
-
 }
 
 /// What came of reading migrations.

@@ -472,6 +472,7 @@ fn taking_back() -> Snapshot {
         index: 2,
         why,
         passing: false,
+        moved: false,
     };
     for (ms, event) in [
         (2700, failed),

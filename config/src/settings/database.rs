@@ -93,7 +93,11 @@ impl Default for MigrationSettings {
     }
 }
 
-pub(super) fn read(mut table: Table<'_>, directory: &Path, mentions: &mut Vec<Mention>) -> Option<DatabaseSettings> {
+pub(super) fn read(
+    mut table: Table<'_>,
+    directory: &Path,
+    mentions: &mut Vec<Mention>,
+) -> Option<DatabaseSettings> {
     table.refused(
         "password",
         "a password does not belong in this file",
@@ -222,7 +226,14 @@ fn read_tool(table: &mut Table<'_>, mentions: &mut Vec<Mention>) -> Option<Migra
     let by = [("agent", UpgradeBy::Agent), ("stack", UpgradeBy::Stack)];
     let upgrade = table.get("upgrade", choice(&by));
     if !table.has("tool") {
-        for key in ["service", "program", "workdir", "timeout", "lock_timeout", "upgrade"] {
+        for key in [
+            "service",
+            "program",
+            "workdir",
+            "timeout",
+            "lock_timeout",
+            "upgrade",
+        ] {
             if table.has(key) {
                 let fault = Fault::new(format!("\"{key}\" without a tool"));
                 table.fault_at(key, fault.hint("add tool = \"alembic\", or take it out"));
@@ -236,7 +247,10 @@ fn read_tool(table: &mut Table<'_>, mentions: &mut Vec<Mention>) -> Option<Migra
     }
     if program.as_ref().is_some_and(Vec::is_empty) {
         let fault = Fault::new("there is no program");
-        table.fault_at("program", fault.hint("write program = [\"python3\", \"-m\", \"alembic\"]"));
+        table.fault_at(
+            "program",
+            fault.hint("write program = [\"python3\", \"-m\", \"alembic\"]"),
+        );
     }
     Some(MigrationTool {
         service: service?,

@@ -652,7 +652,9 @@ fn a_database_that_is_replaced_has_its_schema_taken_back_before() {
             .differs(0xa, "api")
             .moves(Direction::Down, "b", "a")
     };
-    check(case().differs(0xd, "db"), expect![[r#"
+    check(
+        case().differs(0xd, "db"),
+        expect![[r#"
         1. keep image 000000000001
         2. keep image 000000000002
         3. create api-1 from 000000000002
@@ -678,7 +680,8 @@ fn a_database_that_is_replaced_has_its_schema_taken_back_before() {
         23. watch 2 new containers for 5s
         24. remove 00000000000a
         25. remove 00000000000d
-        26. let go of images that nobody needs (2 kept)"#]]);
+        26. let go of images that nobody needs (2 kept)"#]],
+    );
     check(
         case().missing("db"),
         expect!["the schema has to be taken back, and db does not run"],

@@ -173,8 +173,8 @@ fn no_way_back(engine: &Engine) -> Result<()> {
     lab.until("the schema goes up with it", |s| stands_at(s, "0003"))?;
     sql(&lab, "UPDATE backtests SET notes = 'kept' WHERE id <= 10")?;
     let held = lab.until("it is held", |s| s.state == State::Held)?;
-    let hold = held.hold.clone().context("no hold")?;
-    ensure!(hold.why.contains("nobody has tried this"), "{hold:?}");
+    let reason = held.hold.clone().context("no hold")?;
+    ensure!(reason.why.contains("nobody has tried this"), "{reason:?}");
     ensure!(stands_at(&held, "0003"), "{:#?}", held.schema);
     let kept = sql(&lab, "SELECT count(*) FROM backtests WHERE notes = 'kept'")?;
     ensure!(kept.trim() == "10", "{kept}");

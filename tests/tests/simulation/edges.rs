@@ -196,7 +196,9 @@ impl Schema {
             return Err(Ailment::Silent("the database has no address"));
         }
         if world.data.migrates && !world.data.open {
-            return Err(Ailment::Silent("the database is not currently accepting connections"));
+            return Err(Ailment::Silent(
+                "the database is not currently accepting connections",
+            ));
         }
         if world.dice.in_thousand(silent) {
             world.injected("database: down", "THE DATABASE IS SILENT");

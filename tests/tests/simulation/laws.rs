@@ -603,7 +603,11 @@ impl World {
         if operation.by == Author::Agent
             && !migrated
             && target.schema.as_ref().is_some_and(|at| *at != self.schema)
-            && !operation.plan.steps.iter().any(|step| matches!(step, Step::Migrate { .. }))
+            && !operation
+                .plan
+                .steps
+                .iter()
+                .any(|step| matches!(step, Step::Migrate { .. }))
         {
             let words = format!(
                 "a rollback to generation {}, proven at schema {:?}, and it stands at {:?}",

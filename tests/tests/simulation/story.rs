@@ -181,6 +181,7 @@ fn run_one(seed: u64, traced: bool) -> Outcome {
         .build()
         .expect("a runtime");
     let mut world = World::new(seed, pace);
+    world.data.migrates = seed % 4 == 3;
     world.traced = traced;
     let world = Arc::new(Mutex::new(world));
     let log = Log(Arc::clone(&world));

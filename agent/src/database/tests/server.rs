@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use config::settings::{
-    Credential, DatabaseAccess, DatabaseSettings, MigrationSettings, PgName, SecretSource,
+    Credential, DatabaseAccess, DatabaseSettings, ForeignSessions, MigrationSettings, PgName, SecretSource,
 };
 
 use super::super::link::{Link, quoted};
@@ -145,6 +145,7 @@ pub(super) fn settings(port: u16, user: &str, database: &str) -> DatabaseSetting
             password: Some(SecretSource::EnvKey("POSTGRES_PASSWORD".parse().unwrap())),
         },
         migrations: MigrationSettings::default(),
+        foreign_sessions: ForeignSessions::Hold,
     }
 }
 

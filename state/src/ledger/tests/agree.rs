@@ -61,7 +61,7 @@ fn change(record: &StackRecord, kind: u8, variant: u8, next_id: u64) -> Option<C
             life::generation(v % 3).release.images.into_values().next()?,
             life::history(v % 3),
         ),
-        15 => Change::Bar((variant % 2 == 0).then_some(v)),
+        15 => Change::Bar(variant.is_multiple_of(2).then_some(v)),
         _ => match &record.operation {
             None => Change::Open(Box::new(life::operation(next_id))),
             Some(open) => {

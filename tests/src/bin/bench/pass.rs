@@ -148,7 +148,7 @@ async fn measure(directory: &Path, size: usize, report: &mut Report) -> Result<(
     let name = format!("pass without drift, {size} containers, ms");
     report.ratio(&name, median(ours), median(peer), Some(2.0));
     drop(bench);
-    count(directory, size, report).await
+    Box::pin(count(directory, size, report)).await
 }
 
 /// The stack finds its containers running, and has nothing to do.

@@ -80,7 +80,12 @@ impl Bench {
         let clock = Arc::new(SystemClock::new()?);
         let kept = backup::Store::new(Arc::new(HostFiles), &settings.agent.state_dir);
         let edges = with(Edges {
-            backups: Arc::new(Archive::new(engine.clone(), postgres.clone(), clock.clone(), kept)),
+            backups: Arc::new(Archive::new(
+                engine.clone(),
+                postgres.clone(),
+                clock.clone(),
+                kept,
+            )),
             engine,
             database: postgres.clone(),
             maintenance: postgres,

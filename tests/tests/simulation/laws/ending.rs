@@ -37,11 +37,9 @@ impl World {
         service: &ServiceName,
         number: u32,
     ) -> Option<(&ContainerId, &Container)> {
-        self.containers
-            .iter()
-            .find(|(_, c)| {
-                !c.oneoff && c.operation == Some(operation) && c.service == *service && c.number == number
-            })
+        self.containers.iter().find(|(_, c)| {
+            !c.oneoff && c.operation == Some(operation) && c.service == *service && c.number == number
+        })
     }
 
     /// An old container goes once the new one in its place has stood for a while.

@@ -38,7 +38,10 @@ impl World {
 
     /// Whether a release failed because the schema of the one before it cannot be taken back.
     pub(super) fn is_not_taken_back(&self, before: &StackRecord, why: &str) -> bool {
-        let left = before.current().into_iter().flat_map(|left| left.release.images.values());
+        let left = before
+            .current()
+            .into_iter()
+            .flat_map(|left| left.release.images.values());
         let mut scripts = left.filter_map(|image| self.data.scripts.get(image));
         why.contains("downgrade the schema") && scripts.any(|scripts| scripts.down != Fate::Well)
     }
@@ -70,7 +73,12 @@ impl World {
 
     fn upgrades_wrongly(&self, operation: u64) -> Option<(u32, String)> {
         let proven = self.data.backups.get(&operation) == Some(&true);
-        (!proven).then(|| (2, String::from("this operation has made no backup that was restored")))
+        (!proven).then(|| {
+            (
+                2,
+                String::from("this operation has made no backup that was restored"),
+            )
+        })
     }
 
     fn downgrades_wrongly(&self, operation: u64, way: &SchemaMove) -> Option<(u32, String)> {
@@ -100,7 +108,10 @@ impl World {
         let mine = |c: &&crate::world::Container| c.service.as_str() == "api" && c.runs() && !c.oneoff;
         let ours = self.containers.values().filter(mine);
         let mut other = ours.filter(|c| c.image != *left && c.hash.is_some());
-        other.next().map(|c| c.image.clone()).filter(|_| !self.is_touched())
+        other
+            .next()
+            .map(|c| c.image.clone())
+            .filter(|_| !self.is_touched())
     }
 
     /// Whether somebody has laid hands on containers lately.
@@ -132,7 +143,8 @@ impl World {
     pub(crate) fn lets_everybody_in(&mut self, record: &StackRecord) {
         let rests = record.operation.is_none() && record.let_go.is_none() && record.pause.is_none();
         if rests && self.runs("db") && !self.data.open {
-            self.laws.breaks(8, "the database lets nobody in, and nobody works on it");
+            self.laws
+                .breaks(8, "the database lets nobody in, and nobody works on it");
         }
     }
 
