@@ -1,6 +1,6 @@
 //! A database that is in no container of the stack is dumped by the tools of this host.
 
-use config::settings::{DatabaseAccess, DatabaseSettings, MigrationSettings, SecretSource};
+use config::settings::{DatabaseAccess, DatabaseSettings, ForeignSessions, MigrationSettings, SecretSource};
 use steadfast::backup::{Backups as _, How, Source};
 use steadfast::database::Place;
 
@@ -16,6 +16,7 @@ async fn a_database_by_url_is_dumped_from_here() {
     }
     bench.sql(SHOP);
     let settings = DatabaseSettings {
+        foreign_sessions: ForeignSessions::Hold,
         access: DatabaseAccess::Url(SecretSource::EnvKey("URL".parse().unwrap())),
         migrations: MigrationSettings::default(),
     };

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use config::settings::{
-    Credential, DatabaseAccess, DatabaseSettings, MigrationSettings, PgName, SecretSource,
+    Credential, DatabaseAccess, DatabaseSettings, ForeignSessions, MigrationSettings, PgName, SecretSource,
 };
 use state::durable::{FileSystem, HostFiles};
 use state::name::{ContainerId, StackName};
@@ -261,6 +261,7 @@ pub(crate) fn archive(files: Arc<dyn FileSystem>, state: &Path) -> Archive {
 
 pub(crate) fn settings(user: &str, database: &str) -> DatabaseSettings {
     DatabaseSettings {
+        foreign_sessions: ForeignSessions::Hold,
         access: DatabaseAccess::Service {
             service: "postgres".parse().unwrap(),
             port: 5432,
