@@ -9,8 +9,10 @@ pub enum Bug {
     OwnerIsNotAsked,
     /// 1: an operation is opened while another one is open.
     SecondOperation,
-    /// 8: a migration that failed half-way counts as one that did nothing.
-    HalfMigrationCounts,
+    /// 2: the schema is moved without a copy, and without a backup.
+    CopyIsLeftOut,
+    /// 3: a schema is taken back by the image that is gone to.
+    DowngradeByTheTarget,
     /// 4: a request is not looked up in the quarantine.
     QuarantineIsNotAsked,
     /// 4: whatever a new request changes lifts the quarantine.
@@ -47,6 +49,8 @@ pub enum Bug {
     DataChangeIsNotAsked,
     /// 8: what may have written to data in a new way is taken back.
     DataChangeIsTakenBack,
+    /// 8: a migration that failed half-way counts as one that did nothing.
+    HalfMigrationCounts,
     /// 9: a probe without an answer fails.
     UnknownIsFailing,
     /// 9: a list that cannot be had is empty.

@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::bug::{self, Bug};
 use crate::desired::MigrationWish;
 use crate::migration_tool::{Migration, MigrationTool, UpgradeBy};
 use crate::migrations::History;
@@ -88,6 +89,7 @@ impl Ways<'_> {
                 revisions,
             })
         };
+        let target = image;
         if let Some((image, history)) = known(image)
             && let Ok(revisions) = history.up(is, to)
         {
@@ -102,7 +104,11 @@ impl Ways<'_> {
             ));
         };
         match history.down(is, to) {
-            Ok(revisions) => move_of(Direction::Down, tool.downgrade(image, to), revisions),
+            Ok(revisions) => {
+                let by_target = target.filter(|_| bug::is(Bug::DowngradeByTheTarget));
+                let by = tool.downgrade(by_target.unwrap_or(image), to);
+                move_of(Direction::Down, by, revisions)
+            }
             Err(why) => Err(why.to_string()),
         }
     }

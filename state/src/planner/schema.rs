@@ -1,6 +1,7 @@
 //! Where in a plan the schema is moved. Up: by the new image, while the old release serves, after a backup that was
 //! proven. Down: by the image that is left, when all that write have stopped, from a copy that can be put back.
 
+use crate::bug::{self, Bug};
 use crate::drift::Drift;
 use crate::name::ServiceName;
 use crate::observed::ContainerDetail;
@@ -68,6 +69,7 @@ impl Schema<'_> {
             way: Box::new(self.way.clone()),
         };
         match self.way.direction {
+            _ if bug::is(Bug::CopyIsLeftOut) => vec![migrate],
             Direction::Up => vec![Step::Backup, migrate],
             Direction::Down => vec![
                 Step::CloseDatabase {

@@ -33,8 +33,8 @@ const fn proof(bug: Bug, invariant: u32, seed: u64, breaks: &'static str) -> Pro
     }
 }
 
-/// All of them, by invariant. 2 and 3 are about migrations, of which this version runs none.
-const PROOFS: [Proof; 39] = [
+/// All of them, by invariant.
+const PROOFS: [Proof; 42] = [
     proof(
         Bug::OwnerIsNotAsked,
         1,
@@ -46,6 +46,18 @@ const PROOFS: [Proof; 39] = [
         1,
         0,
         "an operation is begun while another one is open",
+    ),
+    proof(
+        Bug::CopyIsLeftOut,
+        2,
+        3,
+        "the schema is moved without a copy, and without a backup",
+    ),
+    proof(
+        Bug::DowngradeByTheTarget,
+        3,
+        3,
+        "a schema is taken back by the image that is gone to",
     ),
     proof(
         Bug::QuarantineIsNotAsked,
@@ -149,6 +161,12 @@ const PROOFS: [Proof; 39] = [
         8,
         12,
         "a failed deploy gives data back that the new image has written to",
+    ),
+    proof(
+        Bug::HalfMigrationCounts,
+        8,
+        7,
+        "a migration that failed half-way counts as one that did nothing",
     ),
     proof(
         Bug::UnknownIsFailing,
