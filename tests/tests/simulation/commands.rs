@@ -197,9 +197,9 @@ impl World {
         };
         self.containers.remove(id);
         let ran = self.commands.ended.remove(id);
-        // Somebody else has ended it.
+        // Somebody else has ended it, by a signal.
         Ok(Some(ran.unwrap_or_else(|| Ran {
-            code: code.unwrap_or(137),
+            code: code.filter(|code| *code != 0).unwrap_or(137),
             ..nothing()
         })))
     }
