@@ -320,7 +320,20 @@ fn after_sticking(record: &StackRecord, open: &OpenOperation, why: &str, now: &M
             changes.extend(failed_deploy(record, open, why, now));
         }
     }
-    if kind != Kind::Heal {
+    let takes_schema_back = |step: &Step| step.undo() == Some(Step::PutBack);
+    let plan = &open.operation.plan;
+    if kind != Kind::Heal && plan.steps.iter().any(takes_schema_back) {
+        // Whoever writes now would write to what may be half a schema.
+        changes.push(Change::Hold(Some(Hold {
+            since: now.clone(),
+            why: format!("{kind} failed and could not be taken back: {why}"),
+            way_out: String::from(
+                "see that the database runs and has room, then `steadfast rollback`; the copy made before lies beside it",
+            ),
+            frozen: true,
+            until: std::collections::BTreeSet::new(),
+        })));
+    } else if kind != Kind::Heal {
         changes.push(held(
             &format!("{kind} failed and could not be taken back: {why}"),
             "look at it with `docker ps -a`; then `steadfast retry` or `steadfast rollback`",

@@ -14,7 +14,7 @@ use crate::policy::{Approval, FailureAction, OnTimeout, SeverityPolicy, TrialPol
 use crate::record::{Answer, Ask, StackRecord, Standing};
 use crate::release::{Blame, Generation, GenerationNumber, Verdict};
 use crate::retention::KEPT_GOOD;
-use crate::schema_fit::{SchemaFit, Ways};
+use crate::schema_fit::{Direction, SchemaFit, Ways};
 use crate::stack_spec::StackSpec;
 use crate::time::Moment;
 
@@ -177,6 +177,9 @@ pub fn retreat(failure: &Failure<'_>) -> Retreat {
     if let Some(stop) = schema_stops(failure.ways(), target, failure.schema, &[Fact::Healthy], long) {
         return stop;
     }
+    if let Some(stop) = settled(failure, current, target) {
+        return stop;
+    }
     let blame = Blame::between(&current.release, Some(&target.release));
     consent(failure, current, target).unwrap_or(Retreat::To {
         target: target.number,
@@ -296,6 +299,27 @@ fn can_mend(failure: &Failure<'_>, current: &Generation, target: &Generation) ->
 
 /// A schema that would have to be moved is not moved here; one that cannot be seen is waited for, and not for ever
 /// (`long`): a database that stays away is a person's to look after.
+/// What has been good for long fails for another reason than its schema, and taking that back loses the most.
+fn settled(failure: &Failure<'_>, current: &Generation, target: &Generation) -> Option<Retreat> {
+    let SchemaFit::Moves(way) = SchemaFit::of(failure.ways(), target, failure.schema) else {
+        return None;
+    };
+    let good_for = failure.now.since_or_wall(current.judged.as_ref()?);
+    let is_settled = current.verdict == Verdict::Good && good_for >= failure.trial.settled_after;
+    (is_settled && way.direction == Direction::Down).then(|| {
+        hold(
+            format!(
+                "generation {} has been good for {}, and going back to generation {} would {way}: the cause is likelier outside",
+                current.number,
+                span(good_for),
+                target.number
+            ),
+            "look for the cause outside; `steadfast rollback` goes back all the same",
+            &[Fact::Healthy],
+        )
+    })
+}
+
 fn schema_stops(
     ways: Ways<'_>,
     target: &Generation,

@@ -130,6 +130,14 @@ impl Ways<'_> {
             MigrationWish::Release | MigrationWish::Head => SchemaHead::At(history.heads()),
             MigrationWish::Revision(revision) => SchemaHead::At([revision.clone()].into()),
         };
+        // An image that has lost its migrations would have all of them taken back.
+        if let Some(is) = is.filter(|is| history.heads().is_empty() && !same(is, &SchemaHead::NoTable)) {
+            return Err(format!(
+                "the image of {} has no migrations at all, and the schema stands at {}",
+                tool.service,
+                head(is)
+            ));
+        }
         let way = match is {
             Some(is) if same(is, &to) => return Ok(None),
             Some(is) => self.between(tool, Some(image), is, &to)?,

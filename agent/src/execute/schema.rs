@@ -8,7 +8,7 @@ use config::settings::{DatabaseSettings, PgName};
 use state::bug::{self, Bug};
 use state::journal::{Kind, OpenOperation, Outcome, SchemaMark};
 use state::migration_tool::{Migration, read_history};
-use state::name::ContainerId;
+use state::name::{ContainerId, StackName};
 use state::observed::{ContainerObs, Known, SchemaHead};
 use state::schema_fit::{Direction, SchemaMove, head, same};
 use state::stack_spec::{EnvValue, StackSpec};
@@ -87,7 +87,10 @@ impl Executor<'_> {
                 return Ok(Outcome::Schema(self.mark(work).await?));
             }
             Step::Migrate { way } => return self.migrate(work, open, index, way).await,
-            Step::PutBack => self.put_back(work, open).await?,
+            Step::PutBack => {
+                self.end_migration(open, index).await?;
+                self.put_back(work, open).await?;
+            }
             _ => {}
         }
         Ok(Outcome::Done)
@@ -95,7 +98,10 @@ impl Executor<'_> {
 
     /// A backup of this operation that was restored once. Whatever goes wrong says nothing about a release.
     async fn back_up(&self, work: &Work<'_>, open: &OpenOperation) -> Result<Outcome, Trouble> {
-        let mark = self.mark(work).await?;
+        let mark = match self.mark(work).await {
+            Err(Trouble::Failure(Failure::Final(why))) => return Err(away(why)),
+            mark => mark?,
+        };
         let (place, container) = self.place_and_container(work).await?;
         let source = Source {
             stack: self.stack,
@@ -185,6 +191,12 @@ impl Executor<'_> {
             return Failure::Final(why);
         };
         for _ in 0..UNDO_TRIES {
+            if self.end_migration(open, index).await.is_err() {
+                if self.pause(AWAY).await {
+                    return Failure::Interrupted;
+                }
+                continue;
+            }
             match self.mark(work).await {
                 Ok(mark) if mark_before(open, index) == Some(&mark) => return Failure::Final(why),
                 Ok(_) if bug::is(Bug::HalfMigrationCounts) => return Failure::Final(why),
@@ -198,6 +210,15 @@ impl Executor<'_> {
         }
         // It is the database that is away, and nothing is said about the release.
         Failure::Passing(format!("{why}; and nobody can see where the schema stands now"))
+    }
+
+    /// The container of a migration that nobody waits for any more goes: it would move the schema after it was looked at.
+    async fn end_migration(&self, open: &OpenOperation, index: usize) -> Result<(), Trouble> {
+        let Some(Step::Migrate { way }) = open.operation.plan.steps.get(index) else {
+            return Ok(());
+        };
+        let name = once_name(self.stack, &way.by, open, index);
+        Ok(self.engine.end_once(self.stack, &name, open.operation.id).await?)
     }
 
     async fn read_migrations(
@@ -329,18 +350,21 @@ impl Executor<'_> {
         let gone = || final_(format!("the generation has no {} any more", by.service));
         let stack = spec.ok_or_else(gone)?;
         let service = stack.services.get(&by.service).ok_or_else(gone)?;
-        let options = format!("-c lock_timeout={}", by.lock_timeout.as_millis().max(1));
+        let own = service.environment.get("PGOPTIONS").and_then(Option::as_ref);
+        let options = format!(
+            "{} -c lock_timeout={}",
+            own.map_or("", EnvValue::expose),
+            by.lock_timeout.as_millis().max(1)
+        );
+        let options = options.trim_start();
         let once = OneOff {
             stack,
             service: &by.service,
             spec: service,
             image: by.image.clone(),
-            name: format!(
-                "{}-{}-steadfast-{}-{index}",
-                stack.project, by.service, open.operation.id
-            ),
+            name: once_name(&stack.project, by, open, index),
             command: by.command.clone(),
-            env: BTreeMap::from([(String::from("PGOPTIONS"), EnvValue::new(options))]),
+            env: BTreeMap::from([(String::from("PGOPTIONS"), EnvValue::new(options.to_owned()))]),
             directory: by.workdir.clone(),
             network,
             operation: open.operation.id,
@@ -401,7 +425,8 @@ fn trouble(error: DatabaseError) -> Trouble {
 
 fn unproven(error: &BackupError) -> Trouble {
     let why = error.to_string();
-    if error.may_pass() {
+    // What took too long takes too long again.
+    if error.may_pass() && !matches!(error, BackupError::Late { .. }) {
         Trouble::Silent(why)
     } else {
         away(why)
@@ -436,7 +461,10 @@ fn wrong_place(by: &Migration, is: &SchemaHead, wanted: &SchemaHead) -> String {
 fn was_killed(ran: &Ran) -> bool {
     const SIGKILL: i64 = 128 + 9;
     const SIGTERM: i64 = 128 + 15;
-    matches!(ran.code, SIGKILL | SIGTERM)
+    // An engine that ended with its host says 255, and nothing else is said.
+    const WITH_ITS_ENGINE: i64 = 255;
+    let silent = ran.stdout.trim().is_empty() && ran.stderr.trim().is_empty();
+    matches!(ran.code, SIGKILL | SIGTERM) || (ran.code == WITH_ITS_ENGINE && silent)
 }
 
 fn ended(spec: Option<&StackSpec>, by: &Migration, ran: &Ran) -> String {
@@ -450,11 +478,14 @@ fn ended(spec: Option<&StackSpec>, by: &Migration, ran: &Ran) -> String {
 
 /// Whether a command failed of something that goes by itself: a lock that somebody holds, a server that comes up.
 fn may_pass(ran: &Ran) -> bool {
-    const WORDS: [&str; 6] = [
+    const WORDS: [&str; 8] = [
         "due to lock timeout",
         "LockNotAvailable",
-        "the database system is starting up",
-        "the database system is shutting down",
+        // Starting up, shutting down, in recovery mode.
+        "the database system is",
+        "server closed the connection unexpectedly",
+        "terminating connection due to",
+        "SSL connection has been closed unexpectedly",
         "Connection refused",
         "too many clients already",
     ];
@@ -493,7 +524,23 @@ fn redacted(spec: Option<&StackSpec>, by: &Migration, words: &str) -> String {
     let values = service
         .into_iter()
         .flat_map(|service| service.environment.values());
-    without(words, values.flatten().map(EnvValue::expose))
+    let values: Vec<&str> = values.flatten().map(EnvValue::expose).collect();
+    // A program may write a URL otherwise than it was given.
+    let passwords = values.iter().filter_map(|value| password_in(value));
+    without(words, values.iter().copied().chain(passwords))
+}
+
+/// The password in a URL.
+fn password_in(url: &str) -> Option<&str> {
+    let (_, rest) = url.split_once("://")?;
+    let authority = rest.split(['/', '?', '#']).next()?;
+    let (login, _) = authority.rsplit_once('@')?;
+    Some(login.split_once(':')?.1)
+}
+
+/// The name of a migration's container, which is a lock.
+fn once_name(project: &StackName, by: &Migration, open: &OpenOperation, index: usize) -> String {
+    format!("{project}-{}-steadfast-{}-{index}", by.service, open.operation.id)
 }
 
 #[cfg(test)]
@@ -536,9 +583,16 @@ mod tests {
         let words = told(
             Some(&spec),
             &by,
-            &ran(1, &many, "no way to postgres://app:hunter2@db/shop\n\u{1b}[31m"),
+            &ran(
+                1,
+                &many,
+                "no way to postgres://app:hunter2@db/shop\npostgresql+asyncpg://app:hunter2@db\n\u{1b}[31m",
+            ),
         );
-        assert!(words.starts_with("line 40 | "), "{words}");
-        assert!(words.ends_with("no way to … | [31m"), "{words}");
+        assert!(words.starts_with("line 41 | "), "{words}");
+        assert!(
+            words.ends_with("no way to … | postgresql+asyncpg://app:…@db | [31m"),
+            "{words}"
+        );
     }
 }

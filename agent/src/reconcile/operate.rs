@@ -11,7 +11,7 @@ use state::drift::{Drift, Wanted};
 use state::hold::Fact;
 use state::journal::{Kind, OpenOperation, Operation, Outcome};
 use state::ledger::LedgerError;
-use state::name::{ContainerId, ImageId, ServiceName};
+use state::name::{ContainerId, ImageId, Revision, ServiceName};
 use state::observed::{Carried, ContainerDetail, ContainerObs, ContainerState};
 use state::operation::{Halt, begin_deploy, begin_rollback, ended, request_of};
 use state::plan::Plan;
@@ -19,7 +19,7 @@ use state::planner::{Ground, Schema, Unplannable, plan};
 use state::record::{Change, Hold};
 use state::release::{Author, Blame, Generation, GenerationNumber, Verdict};
 use state::retention::KEPT_GOOD;
-use state::schema_fit::SchemaMove;
+use state::schema_fit::{Direction, SchemaMove};
 use state::stack_spec::StackSpec;
 use state::step::Step;
 use state::time::Moment;
@@ -187,6 +187,15 @@ impl Stack {
         }
         let now = self.now();
         let way = match self.course_of(&generation.release, spec, &now).await? {
+            Course::Known(Some(way)) if way.direction == Direction::Down => {
+                let crossed: Vec<&str> = way.revisions.iter().map(Revision::as_str).collect();
+                let why = format!(
+                    "what is asked for brings an older schema: {} would be taken back, and what is in there lost to it",
+                    crossed.join(", ")
+                );
+                let way_out = "`steadfast rollback` goes back to what was proven; or pin a release that has these migrations";
+                return self.no_way(&why, way_out, &[]);
+            }
             Course::Known(way) => way,
             Course::Unseen(why) => return self.waits_for_the_schema(&why, &now),
             Course::None(why) => {

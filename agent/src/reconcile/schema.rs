@@ -186,7 +186,8 @@ impl Stack {
         let Some(operation) = self.record.barred.filter(|_| self.record.operation.is_none()) else {
             return Ok(());
         };
-        if !self.database_runs()? {
+        let frozen = self.record.hold.as_ref().is_some_and(|hold| hold.frozen);
+        if frozen || !self.database_runs()? {
             return Ok(());
         }
         let now = self.now();

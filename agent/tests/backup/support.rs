@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -74,7 +75,10 @@ impl Server {
     }
 
     fn start(name: &str, settings: &[&str]) -> Self {
-        let name = format!("sf-backup-{name}-{}", std::process::id());
+        // The last one of this name may be on its way out.
+        static STARTED: AtomicUsize = AtomicUsize::new(0);
+        let nth = STARTED.fetch_add(1, Ordering::Relaxed);
+        let name = format!("sf-backup-{name}-{}-{nth}", std::process::id());
         let password = format!("POSTGRES_PASSWORD={PASSWORD}");
         let mut arguments = vec![
             "run",

@@ -19,6 +19,7 @@ use crate::policy::{
 };
 use crate::record::{Answer, Approval, Ask, Restored, StackRecord, Standing};
 use crate::release::{Author, Blame, GenerationNumber, Verdict};
+use crate::schema_fit::Ways;
 use crate::stack_spec::StackSpec;
 use crate::time::Moment;
 
@@ -612,4 +613,47 @@ fn a_schema_is_taken_back_where_the_image_that_is_left_has_the_way() {
             "hold until healthy: the schema stands at d, generation 1 was proven at b + c: going back would need a downgrade, and b + c is several heads, and the tool goes to one at a time"
         ],
     );
+}
+
+#[test]
+fn a_settled_release_is_left_with_its_schema_only_by_a_person() {
+    const DAY: u64 = 24 * 60 * 60;
+    let settled = |c: &mut Case, for_seconds: u64| {
+        migrated(c, "a", "b", "a: b:a");
+        judge(c, 2, Verdict::Good);
+        c.record.generations[1].judged = Some(at(0));
+        c.now = for_seconds;
+    };
+    check(
+        |c| settled(c, DAY - 1),
+        expect!["to 1, blaming images api=000000000002"],
+    );
+    check(|c| settled(c, DAY), expect!["hold until healthy: generation 2 has been good for 24h, and going back to generation 1 would downgrade the schema from b to a with image 000000000002: the cause is likelier outside"]);
+    // Without a schema to be taken back it is left as ever.
+    check(
+        |c| {
+            settled(c, DAY);
+            c.schema = Some(Known::Known(c.record.generations[0].schema.clone().unwrap()));
+        },
+        expect!["to 1, blaming images api=000000000002"],
+    );
+}
+
+#[test]
+fn an_image_that_has_lost_its_migrations_takes_none_back() {
+    let mut case = Case::new();
+    migrated(&mut case, "a", "b", "a: b:a");
+    let release = release(&[("api", 7)]);
+    case.record.histories.insert(image(7), History::default());
+    let ways = Ways {
+        tool: case.tool.as_ref(),
+        record: &case.record,
+    };
+    let stands = SchemaHead::At(["b".parse().unwrap()].into());
+    let why = ways.of_release(&release, Some(&stands)).unwrap_err();
+    assert_eq!(
+        why,
+        "the image of api has no migrations at all, and the schema stands at b"
+    );
+    assert_eq!(ways.of_release(&release, Some(&SchemaHead::NoTable)), Ok(None));
 }

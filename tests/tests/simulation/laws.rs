@@ -125,6 +125,7 @@ impl Call<'_> {
             | (Self::Keep, Step::KeepImage { .. })
             | (Self::Release, Step::ReleaseImages { .. })
             | (Self::RunOnce(_), Step::ReadMigrations { .. } | Step::Migrate { .. })
+            | (Self::EndOnce(_), Step::Migrate { .. } | Step::PutBack)
             | (Self::CloseDatabase, Step::CloseDatabase { .. } | Step::PutBack)
             | (Self::OpenDatabase, Step::OpenDatabase)
             | (Self::CopyDatabase, Step::CopyDatabase)

@@ -141,7 +141,9 @@ impl World {
 
     /// At rest, a database that runs and is worked on by nobody is open.
     pub(crate) fn lets_everybody_in(&mut self, record: &StackRecord) {
-        let rests = record.operation.is_none() && record.let_go.is_none() && record.pause.is_none();
+        let frozen = record.hold.as_ref().is_some_and(|hold| hold.frozen);
+        let rests =
+            record.operation.is_none() && record.let_go.is_none() && record.pause.is_none() && !frozen;
         if rests && self.runs("db") && !self.data.open {
             self.laws
                 .breaks(8, "the database lets nobody in, and nobody works on it");
