@@ -628,7 +628,12 @@ fn a_settled_release_is_left_with_its_schema_only_by_a_person() {
         |c| settled(c, DAY - 1),
         expect!["to 1, blaming images api=000000000002"],
     );
-    check(|c| settled(c, DAY), expect!["hold until healthy: generation 2 has been good for 24h, and going back to generation 1 would downgrade the schema from b to a with image 000000000002: the cause is likelier outside"]);
+    check(
+        |c| settled(c, DAY),
+        expect![
+            "hold until healthy: generation 2 has been good for 24h, and going back to generation 1 would downgrade the schema from b to a with image 000000000002: the cause is likelier outside"
+        ],
+    );
     // Without a schema to be taken back it is left as ever.
     check(
         |c| {

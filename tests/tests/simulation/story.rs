@@ -705,8 +705,8 @@ impl Host {
         tokio::time::sleep(pace.rests()).await;
         let mut world = lock(&self.world);
         let changes = count(&world) - before;
-        // What cannot be healed is tried again with patience.
-        let tries = pace.rests().as_secs() / Backoff::LONGEST.as_secs();
+        // What cannot be healed is tried again with patience; one try may be due within any span.
+        let tries = pace.rests().as_secs() / Backoff::LONGEST.as_secs() + 1;
         if changes > SPIN + tries * TRY {
             world
                 .laws
