@@ -72,7 +72,7 @@ pub enum Unplannable {
     NoImage(ServiceName),
     /// The schema can be taken back only where the database serves.
     #[error("the schema has to be taken back, and {0} does not run")]
-    DatabaseChanges(ServiceName),
+    DatabaseDown(ServiceName),
     /// Services wait for each other.
     #[error(transparent)]
     Cycle(#[from] crate::stack_spec::DependencyCycle),

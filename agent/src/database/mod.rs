@@ -30,7 +30,7 @@ mod tests;
 
 use async_trait::async_trait;
 use config::settings::{DatabaseAccess, DatabaseSettings};
-use state::observed::{Known, SchemaHead};
+use state::observed::{ContainerObs, Known, SchemaHead};
 
 pub(crate) use self::client::Client;
 pub use self::close::Obstacle;
@@ -62,4 +62,11 @@ pub fn host_of(settings: &DatabaseSettings, env: EnvLookup<'_>) -> Option<String
         DatabaseAccess::Service { service, .. } => Some(service.as_str().to_owned()),
         DatabaseAccess::Url(source) => login::url_host(source, env),
     }
+}
+
+/// The container of the stack that runs at that host, which is a service or a container's own name.
+pub fn container_at<'a>(host: &str, seen: &'a [ContainerObs]) -> Option<&'a ContainerObs> {
+    let runs = |c: &&ContainerObs| c.state.is_running() && !c.oneoff;
+    let named = |c: &&ContainerObs| c.service.as_str() == host || c.name == host;
+    seen.iter().filter(runs).find(named)
 }

@@ -9,7 +9,7 @@ use state::bug::{self, Bug};
 use state::journal::{Kind, OpenOperation, Outcome, SchemaMark};
 use state::migration_tool::{Migration, read_history};
 use state::name::{ContainerId, StackName};
-use state::observed::{ContainerObs, Known, SchemaHead};
+use state::observed::{Known, SchemaHead};
 use state::schema_fit::{Direction, SchemaMove, head, same};
 use state::stack_spec::{EnvValue, StackSpec};
 use state::step::Step;
@@ -17,7 +17,8 @@ use state::step::Step;
 use super::{AWAY, Executor, Failure, Trouble, UNDO_TRIES, final_};
 use crate::backup::{Ask, BackupError, Backups, How, Progress, Source, Why};
 use crate::database::{
-    Database, DatabaseError, EnvLookup, Maintenance, Place, Session, aside_name, copy_name, host_of,
+    Database, DatabaseError, EnvLookup, Maintenance, Place, Session, aside_name, container_at, copy_name,
+    host_of,
 };
 use crate::engine::{EngineError, OnceNetwork, OneOff, Ran, without};
 use crate::probe::address_of;
@@ -151,10 +152,7 @@ impl Executor<'_> {
         let mut found = None;
         if let Some(host) = host_of(work.settings, work.env) {
             let seen = self.engine.containers(self.stack).await?;
-            let named = |c: &ContainerObs| {
-                c.state.is_running() && !c.oneoff && (c.service.as_str() == host || c.name == host)
-            };
-            found = seen.into_iter().find(named).map(|container| container.id);
+            found = container_at(&host, &seen).map(|container| container.id.clone());
         }
         let address = match &found {
             Some(id) => self

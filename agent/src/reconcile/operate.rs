@@ -212,7 +212,7 @@ impl Stack {
             .await?
         {
             Ok(plan) => plan,
-            Err(error @ Unplannable::DatabaseChanges(_)) => {
+            Err(error @ Unplannable::DatabaseDown(_)) => {
                 let way_out = "bring the database back";
                 return self.no_way(&error.to_string(), way_out, &[Fact::Schema]);
             }

@@ -7,7 +7,7 @@ use config::settings::ForeignSessions;
 use state::journal::{Kind, Operation};
 use state::migration_tool::MigrationTool;
 use state::name::{ImageId, ServiceName};
-use state::observed::{ContainerObs, Known};
+use state::observed::Known;
 use state::plan::Plan;
 use state::record::Change;
 use state::release::{Author, Generation, Release};
@@ -19,7 +19,7 @@ use state::time::Moment;
 use super::attend::End;
 use super::health::STALE;
 use super::{Stack, Stop};
-use crate::database::Place;
+use crate::database::{Place, container_at};
 
 /// How often it is tried to let everybody in again.
 const UNBAR_EVERY: Duration = Duration::from_secs(30);
@@ -136,7 +136,7 @@ impl Stack {
         (self.database_service(spec), end)
     }
 
-    /// Reads the migrations of a release's image, where nobody has yet. `false`: not now, or never.
+    /// Reads the migrations of a release's image, where nobody has yet.
     pub(super) async fn learn(
         &mut self,
         images: &BTreeMap<ServiceName, ImageId>,
@@ -235,13 +235,7 @@ impl Stack {
         let env = self.env_values();
         let lookup = move |key: &str| env.get(key).cloned();
         let host = crate::database::host_of(&settings, &lookup);
-        let container = host.and_then(|host| {
-            let named = |c: &&ContainerObs| c.service.as_str() == host || c.name == host;
-            self.seen
-                .iter()
-                .filter(|c| c.state.is_running() && !c.oneoff)
-                .find(named)
-        });
+        let container = host.and_then(|host| container_at(&host, &self.seen));
         let address = match container.map(|c| c.id.clone()) {
             Some(id) => self.address(&id).await,
             None => None,

@@ -44,13 +44,7 @@ impl Made<'_> {
     pub(super) fn take_down(&self) -> Vec<Step> {
         let Some(old) = self.old else { return Vec::new() };
         let target = Target::Existing(old.summary.id.clone());
-        let mut steps = Vec::new();
-        if old.restart != RestartPolicy::No {
-            steps.push(Step::Quiesce {
-                target: target.clone(),
-                was: old.restart,
-            });
-        }
+        let mut steps: Vec<Step> = hold_back(old).into_iter().collect();
         if self.names != Names::AfterStart {
             steps.extend(self.change_names());
         }
@@ -103,6 +97,14 @@ impl Made<'_> {
             to: self.name.clone(),
         }
     }
+}
+
+/// A container that is about to stop is not started again by the engine.
+pub(super) fn hold_back(old: &ContainerDetail) -> Option<Step> {
+    (old.restart != RestartPolicy::No).then(|| Step::Quiesce {
+        target: Target::Existing(old.summary.id.clone()),
+        was: old.restart,
+    })
 }
 
 /// What nobody waits for, when all serve: names change hands, and the old containers leave their

@@ -5,10 +5,9 @@ use crate::drift::Drift;
 use crate::name::ServiceName;
 use crate::naming::aside;
 use crate::observed::ContainerDetail;
-use crate::stack_spec::RestartPolicy;
 use crate::step::{Step, Target};
 
-use super::made::Made;
+use super::made::{Made, hold_back};
 use super::schema::stop_writer;
 use super::{GRACE, Planner, Unplannable, grace};
 
@@ -75,13 +74,7 @@ impl<'a> Planner<'a> {
             }
             let old = self.detail(service, container)?;
             let target = Target::Existing(container.clone());
-            let mut steps = Vec::new();
-            if old.restart != RestartPolicy::No {
-                steps.push(Step::Quiesce {
-                    target: target.clone(),
-                    was: old.restart,
-                });
-            }
+            let mut steps: Vec<Step> = hold_back(old).into_iter().collect();
             if changes.iter().any(|made| made.name == old.summary.name) {
                 steps.push(Step::Rename {
                     target: target.clone(),

@@ -10,7 +10,7 @@ use crate::stack_spec::{RestartPolicy, StackSpec};
 use crate::step::{Condition, Step, Target};
 
 use super::bring_up::RUNNING_WITHIN;
-use super::made::Made;
+use super::made::{Made, hold_back};
 use super::{GRACE, Ground, Unplannable, grace};
 
 /// How a plan moves the schema.
@@ -44,7 +44,7 @@ impl Schema<'_> {
             (Direction::Up, Some(_)) => Ok(Moment::Up),
             // The old database still serves when all that write to it have stopped.
             (Direction::Down, None | Some(Drift::Differs { .. })) => Ok(Moment::Stopped),
-            (Direction::Down, Some(drift)) => Err(Unplannable::DatabaseChanges(drift.service().clone())),
+            (Direction::Down, Some(drift)) => Err(Unplannable::DatabaseDown(drift.service().clone())),
         }
     }
 
@@ -113,17 +113,10 @@ impl Schema<'_> {
 
 /// One that writes stops, and can be started again.
 pub(super) fn stop_writer(spec: &StackSpec, detail: &ContainerDetail) -> Vec<Step> {
-    let target = Target::Existing(detail.summary.id.clone());
-    let mut steps = Vec::new();
-    if detail.restart != RestartPolicy::No {
-        steps.push(Step::Quiesce {
-            target: target.clone(),
-            was: detail.restart,
-        });
-    }
+    let mut steps: Vec<Step> = hold_back(detail).into_iter().collect();
     let service = &detail.summary.service;
     steps.push(Step::Stop {
-        target,
+        target: Target::Existing(detail.summary.id.clone()),
         service: service.clone(),
         grace: spec.services.get(service).map_or(GRACE, grace),
         ran: true,
