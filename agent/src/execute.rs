@@ -1,6 +1,7 @@
 //! Carries out a plan, step by step, each journaled before its effect. No policy in here: a step
 //! says itself what it is and how it is taken back, and who calls an operation away knows why.
 
+mod backups;
 mod schema;
 
 use std::collections::BTreeMap;
@@ -438,7 +439,8 @@ impl Executor<'_> {
             }
             Step::Watch { targets, span } => self.watch(open, targets, *span).await?,
             Step::ReadMigrations { .. }
-            | Step::Backup
+            | Step::Backup { .. }
+            | Step::VerifyBackup { .. }
             | Step::CloseDatabase { .. }
             | Step::CopyDatabase
             | Step::OpenDatabase

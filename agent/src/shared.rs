@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use config::error::Problem;
+use state::backup::{BackupId, Proof};
 use state::drift::Drift;
 use state::journal::Kind;
 use state::name::{AskId, ContainerId, Digest, EnvId, ImageId, ServiceName, StackName};
@@ -17,6 +18,7 @@ use state::release::{Author, GenerationNumber, HostKey};
 use state::time::Moment;
 use tokio::sync::{oneshot, watch};
 
+use crate::backup::{Listing, Progress};
 use crate::engine::EngineInfo;
 
 /// What the daemon shows of one stack. Replaced whole after every pass.
@@ -46,6 +48,10 @@ pub struct Snapshot {
     pub readiness: Readiness,
     /// While it is failing: how long until it is rolled back.
     pub time_left: Option<Duration>,
+    /// How far the step that is under way is, where it says so.
+    pub progress: Option<Progress>,
+    /// The backups that there are.
+    pub backups: Known<Arc<Listing>>,
     /// The engine, or why it cannot be reached.
     pub engine: Known<EngineInfo>,
     /// When all this was seen.
@@ -135,6 +141,16 @@ pub enum ActKind {
     Approve,
     /// Refuse what is asked.
     Deny,
+    /// Back the database up.
+    Backup {
+        /// How one makes sure of it.
+        proof: Proof,
+    },
+    /// Make sure of a backup that is there.
+    VerifyBackup {
+        /// How.
+        proof: Proof,
+    },
 }
 
 impl ActKind {
@@ -147,6 +163,8 @@ impl ActKind {
             Self::Resume => "resume",
             Self::Approve => "approve",
             Self::Deny => "deny",
+            Self::Backup { .. } => "backup",
+            Self::VerifyBackup { .. } => "verify",
         }
     }
 }
@@ -164,8 +182,28 @@ pub struct Order {
     pub reason: Option<String>,
     /// The question that an answer is meant for, where they said which.
     pub ask: Option<AskId>,
+    /// The backup that it is about.
+    pub backup: Option<BackupId>,
     /// Where the loop says what will happen, or why not.
-    pub answer: oneshot::Sender<Result<String, Refusal>>,
+    pub answer: oneshot::Sender<Result<Accepted, Refusal>>,
+}
+
+/// An order that is carried out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Accepted {
+    /// What will happen, for people.
+    pub will: String,
+    /// The operation that was begun, where its end is what was asked for.
+    pub operation: Option<u64>,
+}
+
+impl From<String> for Accepted {
+    fn from(will: String) -> Self {
+        Self {
+            will,
+            operation: None,
+        }
+    }
 }
 
 /// Why an order is not carried out.

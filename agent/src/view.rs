@@ -12,6 +12,7 @@ use state::release::Verdict;
 
 use crate::shared::{Shared, Snapshot};
 
+mod backups;
 mod changes;
 mod doing;
 mod health;
@@ -23,7 +24,8 @@ mod release;
 pub(crate) mod sample;
 mod seen;
 
-pub use doing::{Approval, Hold, NextUp, OperationNow, Pause, Rollback};
+pub use backups::{BackupList, BackupRow, DamagedBackup, VerifiedRow};
+pub use doing::{Approval, Hold, NextUp, OperationNow, Pause, ProgressNow, Rollback};
 pub use health::{Failing, FailingProbe, Probe, Trial};
 pub use history::{GenerationRow, History, OperationRow, StepRow};
 pub use plan::{Action, PlanView, PlannedChange};
@@ -59,6 +61,8 @@ pub enum State {
     Healing,
     /// An earlier generation is being brought back.
     RollingBack,
+    /// A backup takes the database's place.
+    Restoring,
     /// A generation is being watched.
     Trial,
     /// What runs fails its probes.
@@ -155,7 +159,7 @@ impl Status {
             runs: record.current().map(|g| release::running(g, record)),
             target: snapshot.target.map(|n| n.0),
             gap: release::gap(record),
-            operation: doing::operation(record),
+            operation: doing::operation(snapshot),
             trial: health::trial(snapshot, &overall),
             failing: health::failing(snapshot, &overall),
             hold: record.hold.as_ref().map(Hold::of),
@@ -188,6 +192,7 @@ fn is_fine(state: State) -> bool {
         state,
         State::Failing
             | State::RollingBack
+            | State::Restoring
             | State::RolledBack
             | State::Held
             | State::AwaitingApproval
@@ -200,13 +205,15 @@ fn state_of(snapshot: &Snapshot, overall: &Overall) -> State {
     if snapshot.engine.known().is_none() {
         return State::Unknown;
     }
-    if let Some(open) = &record.operation {
-        return match open.operation.kind {
-            Kind::Fetch => State::Fetching,
-            Kind::Deploy => State::Deploying,
-            Kind::Heal => State::Healing,
-            Kind::Rollback => State::RollingBack,
-        };
+    let under_way = record.operation.as_ref().map(|open| open.operation.kind);
+    match under_way {
+        Some(Kind::Fetch) => return State::Fetching,
+        Some(Kind::Deploy) => return State::Deploying,
+        Some(Kind::Heal) => return State::Healing,
+        Some(Kind::Rollback) => return State::RollingBack,
+        Some(Kind::Restore) => return State::Restoring,
+        // Beside it everything goes on.
+        Some(Kind::Backup) | None => {}
     }
     if record.pause.is_some() {
         return State::Paused;

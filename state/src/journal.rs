@@ -23,6 +23,10 @@ pub enum Kind {
     Heal,
     /// To an earlier generation.
     Rollback,
+    /// About backups of the database, while everything goes on.
+    Backup,
+    /// A backup takes the database's place.
+    Restore,
 }
 
 impl Kind {
@@ -33,7 +37,17 @@ impl Kind {
             Self::Deploy => "deploy",
             Self::Heal => "heal",
             Self::Rollback => "rollback",
+            Self::Backup => "backup",
+            Self::Restore => "restore",
         }
+    }
+}
+
+impl Kind {
+    /// Whether it ends when something more urgent waits. The others come to their end first: what is left by them is
+    /// known to be bad, or a person said so.
+    pub const fn gives_way(self) -> bool {
+        !matches!(self, Self::Rollback | Self::Restore)
     }
 }
 
@@ -78,6 +92,8 @@ pub enum Outcome {
     Read(History),
     /// What stands for the schema as it is.
     Schema(SchemaMark),
+    /// It is done, and there is something to be told about it, for people.
+    Told(String),
 }
 
 /// A schema, as it was seen at one moment: what changes it changes one of the two.

@@ -2,6 +2,7 @@
 //! that, and when to go back. Pure and synchronous: no clock, no tokio, no engine; time is an
 //! argument. Disk is touched by `ledger` only.
 
+pub mod backup;
 pub mod bug;
 pub mod data_change;
 pub mod decide;

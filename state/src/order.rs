@@ -42,6 +42,13 @@ pub fn unless_busy(record: &StackRecord) -> Result<(), Refused> {
     }
 }
 
+/// Whether something may be done about backups: nobody waits for it, and nothing that runs notices it, so that it may be
+/// done in a pause and while the stack is held.
+pub fn about_backups(record: &StackRecord) -> Result<(), Refused> {
+    unless_busy(record)?;
+    unless_let_go(record)
+}
+
 /// Of a stack that was let go nothing is touched: what would be granted here would not be done.
 fn unless_let_go(record: &StackRecord) -> Result<(), Refused> {
     match &record.let_go {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::backup::{BackupId, Proof};
 use crate::migration_tool::Migration;
 use crate::name::{ContainerId, ImageId, Revision, ServiceName};
 use crate::observed::{Attachment, Carried};
@@ -187,8 +188,21 @@ pub enum Step {
         /// The command.
         by: Migration,
     },
-    /// Makes a backup of the database and proves it by restoring it, while everything goes on.
-    Backup,
+    /// Makes a backup of the database, while everything goes on, and makes sure of it.
+    Backup {
+        /// How.
+        proof: Proof,
+        /// The operation whose safety copy is backed up, instead of the database itself.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        copy: Option<u64>,
+    },
+    /// Makes sure of a backup that is there.
+    VerifyBackup {
+        /// Which.
+        backup: BackupId,
+        /// How.
+        proof: Proof,
+    },
     /// Bars the database to everybody, once those that write to it have stopped.
     CloseDatabase {
         /// Whether sessions of whoever is no service of the stack are ended too; otherwise they are named, and it fails.
@@ -259,7 +273,8 @@ impl Step {
                 | Self::CreateVolume { .. }
                 | Self::Create { .. }
                 | Self::ReadMigrations { .. }
-                | Self::Backup
+                | Self::Backup { .. }
+                | Self::VerifyBackup { .. }
         )
     }
 
@@ -329,7 +344,8 @@ impl Step {
             | Self::GiveRestart { .. }
             | Self::Remove { .. }
             | Self::ReadMigrations { .. }
-            | Self::Backup
+            | Self::Backup { .. }
+            | Self::VerifyBackup { .. }
             | Self::CopyDatabase
             | Self::OpenDatabase
             // Old containers serve on what is newer; where they cannot, a rollback follows.
@@ -410,7 +426,24 @@ impl fmt::Display for Step {
                 by.image.short(),
                 by.service
             ),
-            Self::Backup => f.write_str("back the database up, and restore the backup to prove it"),
+            Self::Backup { proof, copy } => {
+                match copy {
+                    None => f.write_str("back the database up")?,
+                    Some(operation) => write!(f, "back up the copy that operation {operation} has made")?,
+                }
+                f.write_str(match proof {
+                    Proof::Restore => ", and restore the backup to prove it",
+                    Proof::List => ", and read the backup's table of contents",
+                    Proof::None => "",
+                })
+            }
+            Self::VerifyBackup { backup, proof } => {
+                let how = match proof {
+                    Proof::Restore => "restore",
+                    Proof::List | Proof::None => "read the table of contents of",
+                };
+                write!(f, "{how} the backup {backup}, to make sure of it")
+            }
             Self::CloseDatabase { .. } => f.write_str("bar the database, and see that nobody is in it"),
             Self::CopyDatabase => f.write_str("copy the database as it is"),
             Self::OpenDatabase => f.write_str("let connections to the database in again"),

@@ -7,12 +7,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use config::settings::PgName;
 use jiff::Timestamp;
+use state::backup::BackupId;
 use state::name::StackName;
 use tokio::sync::OwnedMutexGuard;
 use tokio::time::timeout;
 
 use super::deadline::Deadline;
-use super::manifest::{BackupId, How, Manifest, Verified};
+use super::manifest::{How, Manifest, Verified};
 use super::store::{Listing, Store};
 use super::tools::APPLICATION;
 use super::{Ask, BackupError, Backups, Dump, Restored, Source, Tell};

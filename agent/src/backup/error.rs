@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use config::show_duration;
+use state::backup::BackupId;
 use state::durable::WriteError;
 
-use super::manifest::BackupId;
 use super::space::show_bytes;
 use crate::database::DatabaseError;
 use crate::engine::EngineError;

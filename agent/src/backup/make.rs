@@ -5,7 +5,7 @@ use config::settings::PgName;
 
 use super::archive::Archive;
 use super::deadline::{CLEAN, Deadline};
-use super::manifest::{BackupId, Format, Manifest};
+use super::manifest::{Format, Manifest, id_of};
 use super::sink::{self, MAGIC};
 use super::space::{MARGIN, guess};
 use super::tools::{Run, Tools};
@@ -100,7 +100,7 @@ impl Archive {
             });
         }
         let begun = self.now();
-        let id = BackupId::new(begun, ask.operation);
+        let id = id_of(begun, ask.operation);
         tell(Progress {
             stage: Stage::Dumping,
             bytes: 0,

@@ -7,6 +7,7 @@ mod digest;
 mod error;
 mod make;
 mod manifest;
+mod needs;
 mod restore;
 mod retention;
 mod said;
@@ -21,13 +22,16 @@ use std::path::Path;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use state::backup::BackupId;
 use state::name::{ContainerId, StackName};
 use state::observed::SchemaHead;
 
 pub use self::archive::Archive;
 pub use self::error::BackupError;
-pub use self::manifest::{BackupId, Format, How, Manifest, Verified, Why};
+pub use self::manifest::{Format, How, Manifest, Verified, Why, id_of};
+pub use self::needs::{Need, needs};
 pub use self::retention::{Keep, surplus};
+pub(crate) use self::space::show_bytes;
 pub use self::store::{Listing, Store};
 use crate::database::Place;
 use config::settings::PgName;

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use state::backup::BackupId;
 
-use super::manifest::{BackupId, How, Manifest};
+use super::manifest::{How, Manifest};
 
 /// What is kept. A backup goes only where nothing here keeps it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

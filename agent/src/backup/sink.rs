@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use state::backup::BackupId;
 use state::durable::{NewFile, WriteError};
 use state::name::{Digest, Digesting, StackName};
 use tokio::io::AsyncWrite;
@@ -13,7 +14,6 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::PollSender;
 
-use super::manifest::BackupId;
 use super::space::MARGIN;
 use super::store::Store;
 use super::{BackupError, Progress, Stage, Tell};

@@ -18,7 +18,7 @@ pub(super) fn guess(bytes: u64, last: Option<&Manifest>) -> u64 {
 }
 
 /// For people: three digits are enough.
-pub(super) fn show_bytes(bytes: u64) -> String {
+pub(crate) fn show_bytes(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
     if bytes < 1024 {
         return format!("{bytes} bytes");

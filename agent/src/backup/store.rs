@@ -6,11 +6,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use state::backup::BackupId;
 use state::durable::{self, FileSystem, NewFile, Owner, WriteError};
 use state::name::StackName;
 
 use super::BackupError;
-use super::manifest::{BackupId, Manifest};
+use super::manifest::Manifest;
 
 /// The directories and files of the backups.
 #[derive(Debug, Clone)]

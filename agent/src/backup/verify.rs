@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use config::settings::PgName;
+use state::backup::BackupId;
 
 use super::archive::Archive;
 use super::deadline::{CLEAN, Deadline};
-use super::manifest::{BackupId, How, Manifest, Verified};
+use super::manifest::{How, Manifest, Verified};
 use super::restore::Reading;
 use super::tools::Run;
 use super::{BackupError, Source, Tell, digest, versions};
@@ -27,21 +28,15 @@ impl Archive {
         let deadline = Deadline::new("verifying the backup", within);
         let _turn = self.turn(source.stack, deadline).await?;
         let mut manifest = self.store.get(source.stack, id)?;
-        let path = self.store.dump(source.stack, id);
-        digest::check(path, &manifest, deadline, tell).await?;
-        let (tables, rows) = match how {
-            How::List => (self.listed(source, &manifest, deadline).await?, None),
-            How::Restored => {
-                let scratch = scratch_name(&manifest.database, id.operation());
-                let restored = self.restored(source, &manifest, &scratch, deadline, tell).await;
-                if let Err(error) = self.server.drop_scratch(source.place, &scratch, CLEAN).await {
-                    tracing::warn!(stack = %source.stack, %scratch, %error, "a database of ours is left");
-                }
-                let found = restored?;
-                compare(&manifest, &found)?;
-                (found.tables.len() as u64, Some(found.tables.values().sum()))
-            }
-        };
+        let found = self.look_into(source, &manifest, how, deadline, tell).await;
+        if let Err(BackupError::Damaged { .. } | BackupError::Differs { .. }) = &found
+            && manifest.verified.is_some()
+        {
+            // What it was once found to be, it is no more.
+            manifest.verified = None;
+            self.store.put(&manifest)?;
+        }
+        let (tables, rows) = found?;
         let verified = Verified {
             how,
             at: self.now(),
@@ -55,6 +50,33 @@ impl Archive {
             self.store.put(&manifest)?;
         }
         Ok(verified)
+    }
+
+    /// The tables in it, and their rows where they are counted.
+    async fn look_into(
+        &self,
+        source: Source<'_>,
+        manifest: &Manifest,
+        how: How,
+        deadline: Deadline,
+        tell: Tell<'_>,
+    ) -> Result<(u64, Option<u64>), BackupError> {
+        let id = &manifest.id;
+        let path = self.store.dump(source.stack, id);
+        digest::check(path, manifest, deadline, tell).await?;
+        Ok(match how {
+            How::List => (self.listed(source, manifest, deadline).await?, None),
+            How::Restored => {
+                let scratch = scratch_name(&manifest.database, id.operation());
+                let restored = self.restored(source, manifest, &scratch, deadline, tell).await;
+                if let Err(error) = self.server.drop_scratch(source.place, &scratch, CLEAN).await {
+                    tracing::warn!(stack = %source.stack, %scratch, %error, "a database of ours is left");
+                }
+                let found = restored?;
+                compare(manifest, &found)?;
+                (found.tables.len() as u64, Some(found.tables.values().sum()))
+            }
+        })
     }
 
     /// The tables in its table of contents.

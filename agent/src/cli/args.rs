@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use state::backup::{BackupId, Proof};
 use state::desired::{EnvWish, MigrationWish};
 use state::name::{AskId, ServiceName, StackName, Tag};
 
@@ -143,9 +144,108 @@ pub(super) enum Command {
         #[command(flatten)]
         meant: Meant,
     },
+    /// Back the database up now, list the backups, or make sure of one
+    #[command(
+        after_help = help::BACKUP,
+        args_conflicts_with_subcommands = true,
+        subcommand_negates_reqs = true
+    )]
+    Backup {
+        #[command(subcommand)]
+        command: Option<BackupCommand>,
+        #[command(flatten)]
+        make: MakeBackup,
+    },
     /// Show all of it on a stack of its own: a release turns bad, and is taken back
     #[command(after_help = help::DEMO)]
     Demo(crate::demo::Args),
+}
+
+/// What is asked about backups that are there.
+#[derive(Debug, Subcommand)]
+pub(super) enum BackupCommand {
+    /// List the backups of a stack: when, why, how large, made sure of or not, and what needs them
+    #[command(after_help = help::BACKUP_LIST)]
+    List {
+        /// The stack
+        stack: StackName,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make sure of a backup that is there: its file is what was written, and what it restores to is what was counted
+    #[command(after_help = help::BACKUP_VERIFY)]
+    Verify {
+        /// The stack
+        stack: StackName,
+        /// The backup, as `backup list` shows it
+        #[arg(value_parser = super::backup::id)]
+        id: BackupId,
+        /// Read its table of contents only: takes a moment, and says nothing about the rows
+        #[arg(long)]
+        list: bool,
+        #[command(flatten)]
+        follow: Follow,
+        /// Print JSON
+        #[arg(long, conflicts_with = "no_wait")]
+        json: bool,
+    },
+}
+
+/// A backup that is made now.
+#[derive(Debug, Args)]
+pub(super) struct MakeBackup {
+    /// The stack
+    #[arg(required = true)]
+    pub(super) stack: Option<StackName>,
+    #[command(flatten)]
+    pub(super) proof: ProofArgs,
+    /// Why; it goes into the record
+    #[arg(long, value_name = "TEXT")]
+    pub(super) reason: Option<String>,
+    #[command(flatten)]
+    pub(super) follow: Follow,
+    /// Print JSON
+    #[arg(long, conflicts_with = "no_wait")]
+    pub(super) json: bool,
+}
+
+/// How one makes sure of a backup.
+#[derive(Debug, Clone, Copy, Args)]
+pub(super) struct ProofArgs {
+    /// How to make sure of it: restore it into a database beside and count, or read its table of contents
+    #[arg(long, value_name = "HOW", default_value = "restore")]
+    verify: Verify,
+    /// Do not make sure of it
+    #[arg(long, conflicts_with = "verify")]
+    no_verify: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Verify {
+    Restore,
+    List,
+}
+
+impl From<ProofArgs> for Proof {
+    fn from(args: ProofArgs) -> Self {
+        match args.verify {
+            _ if args.no_verify => Self::None,
+            Verify::Restore => Self::Restore,
+            Verify::List => Self::List,
+        }
+    }
+}
+
+/// What is followed to its end unless somebody says otherwise.
+#[derive(Debug, Clone, Copy, Args)]
+pub(super) struct Follow {
+    /// Do not wait for its end
+    #[arg(long)]
+    pub(super) no_wait: bool,
+    /// Wait no longer than this; it goes on all the same
+    #[arg(long, value_name = "SPAN", value_parser = span, default_value = "24h", conflicts_with = "no_wait")]
+    pub(super) timeout: Duration,
 }
 
 /// An act whose end can be waited for.
@@ -277,7 +377,12 @@ mod tests {
     fn every_command_teaches_by_examples_that_work() {
         let mut program = Arguments::command();
         program.build();
-        for command in program.get_subcommands().filter(|c| c.get_name() != "help") {
+        // What help itself is made of has none.
+        let ours = |command: &&clap::Command| command.get_name() != "help";
+        let all = program.get_subcommands().filter(ours);
+        let all =
+            all.flat_map(|command| std::iter::once(command).chain(command.get_subcommands().filter(ours)));
+        for command in all {
             let name = command.get_name();
             let help = command
                 .get_after_help()
@@ -335,5 +440,16 @@ mod tests {
         check("steadfast rollback shop --schema-fits", true);
         check("steadfast approve shop --ask 0b6f4e03b952 --wait", true);
         check("steadfast deny shop --ask 0b6f", false);
+        check("steadfast backup shop", true);
+        check("steadfast backup shop --verify list --json", true);
+        check("steadfast backup shop --no-verify --no-wait", true);
+        check("steadfast backup shop --no-verify --verify list", false);
+        check("steadfast backup shop --json --no-wait", false);
+        check("steadfast backup", false);
+        check("steadfast backup list", false);
+        check("steadfast backup list shop --json", true);
+        check("steadfast backup verify shop 20261126T191500Z-7 --list", true);
+        check("steadfast backup verify shop yesterday", false);
+        check("steadfast backup verify shop", false);
     }
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::check::Report;
 use super::narrow::SITUATIONS;
-use crate::view::{History, PlanView, StatusList, sample};
+use crate::view::{BackupList, History, PlanView, StatusList, sample};
 
 type Names = BTreeSet<String>;
 
@@ -168,6 +168,25 @@ fn the_fields_of_a_history() {
     assert_eq!(items["A generation"], keys(generation));
     assert_eq!(items["An operation"], keys(operation));
     assert_eq!(items["A step"], keys(&operation[0]["steps"]));
+}
+
+#[test]
+fn the_fields_of_the_backups() {
+    let list = json(&BackupList::of(&sample::snapshot("steady")).unwrap());
+    let section = section("`backup list --json`");
+    let first = section.trim_start().split("; `backup").next().unwrap();
+    assert_eq!(fields(first), keys(&list));
+    let items = items(&section);
+    assert_eq!(items["A backup"], keys(&list["backups"]));
+    let verified = merged(
+        list["backups"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|b| b["verified"].clone()),
+    );
+    assert_eq!(items["What was made sure of"], keys(&verified));
+    assert_eq!(items["What is damaged"], keys(&list["damaged"]));
 }
 
 #[test]

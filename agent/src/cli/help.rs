@@ -197,6 +197,54 @@ Exit codes:
   0 denied    2 no such stack    3 the daemon is not reachable
   5 refused: nothing, or something else, is asked";
 
+pub(super) const BACKUP: &str = "\
+Examples:
+  steadfast backup shop
+  steadfast backup shop --verify list      does not restore it to make sure
+  steadfast backup shop --no-wait --reason 'before the move'
+  steadfast backup list shop
+  steadfast backup verify shop 20261126T191500Z-7
+
+Everything goes on meanwhile. What is more urgent (a rollback, a new release,
+something to heal) ends it: ask again then. It may be asked for in a pause.
+
+Touches: the state directory, where the backup is kept; a database beside the
+stack's own, into which it is restored once, and which is dropped again.
+
+Exit codes:
+  0 done: it is there, and made sure of    1 failed, or it gave way
+  2 bad usage, or no such stack
+  3 the daemon or the engine is not reachable
+  5 refused: something is under way, or there is no database";
+
+pub(super) const BACKUP_LIST: &str = "\
+Examples:
+  steadfast backup list shop
+  steadfast backup list shop --json
+
+Needs neither the engine nor the database.
+
+Touches: nothing.
+
+Exit codes:
+  0 shown    1 they cannot be read    2 no such stack
+  3 the daemon is not reachable";
+
+pub(super) const BACKUP_VERIFY: &str = "\
+Examples:
+  steadfast backup verify shop 20261126T191500Z-7
+  steadfast backup verify shop 20261126T191500Z-7 --list
+
+Touches: a database beside the stack's own, into which it is restored, and
+which is dropped again. The backup stays as it is; one that is found to be
+damaged does not count as verified any more.
+
+Exit codes:
+  0 it is what was dumped    1 it is not, or it gave way
+  2 bad usage, or no such stack
+  3 the daemon or the engine is not reachable
+  5 refused: something is under way, or there is no such backup";
+
 pub(super) const DEMO: &str = "\
 Examples:
   steadfast demo

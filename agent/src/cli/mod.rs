@@ -8,6 +8,7 @@
 
 mod act;
 mod args;
+mod backup;
 mod check;
 #[cfg(test)]
 mod documented;
@@ -17,6 +18,7 @@ mod help;
 mod history;
 #[cfg(test)]
 mod narrow;
+mod operation;
 mod output;
 mod pin;
 mod plan;
@@ -87,6 +89,7 @@ fn dispatch(arguments: Arguments) -> Outcome {
         Command::Resume { stack, reason } => block_on(act::plain(common, "resume", stack, reason)),
         Command::Approve { order, meant } => block_on(act::approve(common, order, meant.ask)),
         Command::Deny { stack, reason, meant } => block_on(act::deny(common, stack, reason, meant.ask)),
+        Command::Backup { command, make } => block_on(backup::run(common, command, make)),
         Command::Demo(demo) => block_on(async { Ok(crate::demo::run(&demo).await) }),
     }
 }

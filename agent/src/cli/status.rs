@@ -69,6 +69,7 @@ pub(super) fn code(status: &Status) -> u8 {
         | State::Deploying
         | State::Healing
         | State::RollingBack
+        | State::Restoring
         | State::Trial
         | State::Failing => 1,
     }

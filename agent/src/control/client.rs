@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
 use super::protocol::{ActAnswer, ActBody, ErrorBody, MAX_ANSWER, MAX_WAIT};
-use crate::view::{History, PlanView, Status, StatusList};
+use crate::view::{BackupList, History, PlanView, Status, StatusList};
 
 /// The most that is read of an answer, in bytes.
 const MAX_ANSWER_BODY: usize = 32 * 1024 * 1024;
@@ -134,6 +134,11 @@ impl Client {
     pub async fn history(&self, stack: &str, operations: u32) -> Result<History, ClientError> {
         let path = format!("/v1/history/{}?operations={operations}", segment(stack));
         self.get(&path, READ).await
+    }
+
+    /// The backups that there are.
+    pub async fn backups(&self, stack: &str) -> Result<BackupList, ClientError> {
+        self.get(&format!("/v1/backups/{}", segment(stack)), READ).await
     }
 
     /// Asks for an act: `retry`, `rollback`, `pause`, `resume`, `approve`, `deny`.

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use state::backup::{BackupId, Proof};
 use state::name::AskId;
 
 use crate::shared::{ActKind, Refusal};
@@ -37,6 +38,12 @@ pub struct ActBody {
     /// The `id` of the question that an `approve` or `deny` is meant for; without it, whatever is asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ask: Option<AskId>,
+    /// How a `backup` or a `verify` makes sure; without it by restoring.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proof: Option<Proof>,
+    /// The backup that a `verify` is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backup: Option<BackupId>,
 }
 
 /// The answer to an act that will be carried out.
@@ -44,6 +51,9 @@ pub struct ActBody {
 pub struct ActAnswer {
     /// What will happen, for people.
     pub will: String,
+    /// The operation that was begun, where its end is what was asked for.
+    #[serde(default)]
+    pub operation: Option<u64>,
 }
 
 /// The answer to everything that will not be.
@@ -76,7 +86,19 @@ impl ActBody {
         if self.ask.is_some() && !matches!(word, "approve" | "deny") {
             return Err(format!("{} has no ask", word.escape_debug()));
         }
+        if self.proof.is_some() && !matches!(word, "backup" | "verify") {
+            return Err(format!("{} has no proof", word.escape_debug()));
+        }
+        if self.backup.is_some() != (word == "verify") {
+            return Err(String::from("a verify, and nothing else, has a backup"));
+        }
+        let proof = self.proof.unwrap_or_default();
         let act = match word {
+            "backup" => ActKind::Backup { proof },
+            "verify" if proof == Proof::None => {
+                return Err(String::from("to verify a backup is to restore it, or to list it"));
+            }
+            "verify" => ActKind::VerifyBackup { proof },
             "retry" => ActKind::Retry,
             "rollback" => ActKind::Rollback {
                 schema_fits: self.schema_fits,

@@ -24,8 +24,8 @@ use tokio::time::timeout;
 use super::access::{Access, Peer};
 use super::protocol::{ActAnswer, ActBody, ErrorBody, MAX_ANSWER, MAX_BODY, MAX_WAIT};
 use super::socket::{self, SocketError};
-use crate::shared::{Order, Shared, Snapshot};
-use crate::view::{FORMAT, History, PlanView, Status, StatusList};
+use crate::shared::{Accepted, Order, Shared, Snapshot};
+use crate::view::{BackupList, FORMAT, History, PlanView, Status, StatusList};
 
 /// So many connections are served at once; the next one is closed.
 pub(super) const MAX_CONNECTIONS: usize = 64;
@@ -145,6 +145,7 @@ fn router(app: App) -> Router {
         .route("/v1/plan/{stack}", get(plan))
         .route("/v1/history/{stack}", get(history))
         .route("/v1/wait/{stack}", get(wait))
+        .route("/v1/backups/{stack}", get(backups))
         .route("/v1/act/{stack}/{act}", post(act))
         .fallback(async || Failure::new(StatusCode::NOT_FOUND, 1, "the daemon does not know this request"))
         .layer(DefaultBodyLimit::max(MAX_BODY))
@@ -216,6 +217,14 @@ async fn status(State(app): State<Arc<App>>, Path(stack): Path<String>) -> Answe
 
 async fn plan(State(app): State<Arc<App>>, Path(stack): Path<String>) -> Answer<PlanView> {
     Ok(Json(PlanView::of(&*app.snapshot(&stack)?)))
+}
+
+async fn backups(State(app): State<Arc<App>>, Path(stack): Path<String>) -> Answer<BackupList> {
+    let listed = BackupList::of(&*app.snapshot(&stack)?);
+    listed.map(Json).map_err(|why| {
+        let error = format!("the backups cannot be listed: {why}");
+        Failure::new(StatusCode::INTERNAL_SERVER_ERROR, 1, error)
+    })
 }
 
 #[derive(Deserialize)]
@@ -291,6 +300,7 @@ async fn act(
         by: app.access.author(peer),
         reason: body.reason,
         ask: body.ask,
+        backup: body.backup,
         answer,
     };
     pass_on(&app.orders, order, answered).await
@@ -319,7 +329,7 @@ async fn body(request: Request, within: Duration) -> Result<ActBody, Failure> {
 async fn pass_on(
     orders: &mpsc::Sender<Order>,
     order: Order,
-    answered: oneshot::Receiver<Result<String, crate::shared::Refusal>>,
+    answered: oneshot::Receiver<Result<Accepted, crate::shared::Refusal>>,
 ) -> Answer<ActAnswer> {
     let gone = || Failure::new(StatusCode::SERVICE_UNAVAILABLE, 3, "the daemon is stopping");
     let late = "it may still be carried out: look at `steadfast status`";
@@ -339,7 +349,7 @@ async fn pass_on(
         })?
         .map_err(|_| gone())?;
     match answer {
-        Ok(will) => Ok(Json(ActAnswer { will })),
+        Ok(Accepted { will, operation }) => Ok(Json(ActAnswer { will, operation })),
         Err(refusal) => Err(Failure(StatusCode::CONFLICT, refusal.into())),
     }
 }
@@ -372,7 +382,7 @@ mod tests {
         let request = Request::builder().method(method).uri(path).body(Body::empty());
         let answered = tokio::spawn(async move {
             let order = orders.recv().await?;
-            order.answer.send(Ok(String::new())).ok()
+            order.answer.send(Ok(String::new().into())).ok()
         });
         let status = service.call(request.unwrap()).await.unwrap().status();
         drop(service);

@@ -136,7 +136,10 @@ async fn an_order_says_who_gave_it_and_its_answer_comes_back() {
         "{:?}",
         order.by
     );
-    order.answer.send(Ok("goes back to v1.4.0".into())).unwrap();
+    order
+        .answer
+        .send(Ok(String::from("goes back to v1.4.0").into()))
+        .unwrap();
     assert_eq!(asked.await.unwrap().unwrap().will, "goes back to v1.4.0");
 }
 
@@ -152,7 +155,7 @@ async fn an_answer_says_which_question_it_is_meant_for() {
     let asked = tokio::spawn(async move { client.act("shop", "approve", &body).await });
     let order = daemon.orders.recv().await.unwrap();
     assert_eq!((order.act, order.ask), (ActKind::Approve, meant));
-    order.answer.send(Ok(String::new())).unwrap();
+    order.answer.send(Ok(String::new().into())).unwrap();
     asked.await.unwrap().unwrap();
 }
 

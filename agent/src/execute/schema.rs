@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use config::settings::{DatabaseSettings, PgName};
 use state::bug::{self, Bug};
-use state::journal::{Kind, OpenOperation, Outcome, SchemaMark};
+use state::journal::{OpenOperation, Outcome, SchemaMark};
 use state::migration_tool::{Migration, read_history};
 use state::name::{ContainerId, StackName};
 use state::observed::{Known, SchemaHead};
@@ -15,7 +15,7 @@ use state::stack_spec::{EnvValue, StackSpec};
 use state::step::Step;
 
 use super::{AWAY, Executor, Failure, Trouble, UNDO_TRIES, final_};
-use crate::backup::{Ask, BackupError, Backups, How, Progress, Source, Why};
+use crate::backup::{Backups, Tell};
 use crate::database::{
     Database, DatabaseError, EnvLookup, Maintenance, Place, Session, aside_name, container_at, copy_name,
     host_of,
@@ -24,7 +24,7 @@ use crate::engine::{EngineError, OnceNetwork, OneOff, Ran, without};
 use crate::probe::address_of;
 
 /// How long one question to the database may take, or one word.
-const WORD: Duration = Duration::from_secs(60);
+pub(super) const WORD: Duration = Duration::from_secs(60);
 /// How long the sessions of what has just stopped may take to go.
 const SETTLE: Duration = Duration::from_secs(10);
 /// Of what a command wrote, so many lines are told.
@@ -44,6 +44,8 @@ pub struct Work<'a> {
     pub maintenance: &'a dyn Maintenance,
     /// Its backups.
     pub backups: &'a dyn Backups,
+    /// Told how far a backup is.
+    pub tell: Tell<'a>,
     /// What the release is made of that is gone to, or asked for.
     pub to: Option<&'a StackSpec>,
     /// What the release is made of that is left.
@@ -52,7 +54,7 @@ pub struct Work<'a> {
 
 impl Work<'_> {
     /// How long what takes as long as the database is large may take.
-    fn long(&self) -> Duration {
+    pub(super) fn long(&self) -> Duration {
         let tool = self.settings.migrations.tool.as_ref();
         tool.map_or(Duration::from_secs(30 * 60), |tool| tool.timeout)
     }
@@ -74,7 +76,8 @@ impl Executor<'_> {
         let operation = open.operation.id;
         match step {
             Step::ReadMigrations { by } => return self.read_migrations(work, open, index, by).await,
-            Step::Backup => return self.back_up(work, open).await,
+            Step::Backup { proof, copy } => return self.back_up(work, open, *proof, *copy).await,
+            Step::VerifyBackup { backup, proof } => return self.verify_backup(work, backup, *proof).await,
             Step::CloseDatabase { end_foreign } => self.close(work, *end_foreign).await?,
             Step::CopyDatabase => {
                 let (place, within) = (self.place(work).await?, work.long());
@@ -97,55 +100,13 @@ impl Executor<'_> {
         Ok(Outcome::Done)
     }
 
-    /// A backup of this operation that was restored once. Whatever goes wrong says nothing about a release.
-    async fn back_up(&self, work: &Work<'_>, open: &OpenOperation) -> Result<Outcome, Trouble> {
-        let mark = match self.mark(work).await {
-            Err(Trouble::Failure(Failure::Final(why))) => return Err(away(why)),
-            mark => mark?,
-        };
-        let (place, container) = self.place_and_container(work).await?;
-        let source = Source {
-            stack: self.stack,
-            place,
-            container: container.as_ref(),
-        };
-        let ask = Ask {
-            operation: open.operation.id,
-            why: match open.operation.kind {
-                Kind::Rollback => Why::Rollback,
-                _ => Why::Deploy,
-            },
-            copy: None,
-            within: work.long(),
-        };
-        let tell = |progress: Progress| {
-            tracing::debug!(stack = %self.stack, "{:?}: {} of about {} bytes", progress.stage, progress.bytes, progress.of);
-        };
-        let made = work.backups.make(source, &ask, &tell);
-        let made = self
-            .unless_stopped(made)
-            .await?
-            .map_err(|error| unproven(&error))?;
-        let verified = work
-            .backups
-            .verify(source, &made.id, How::Restored, &tell, work.long());
-        let verified = self.unless_stopped(verified).await?;
-        let verified = verified.map_err(|error| unproven(&error))?;
-        tracing::info!(
-            stack = %self.stack,
-            "backup {}: {} bytes, {} tables restored and counted in {}",
-            made.id, made.bytes, verified.tables, state::decide::span(verified.took)
-        );
-        Ok(Outcome::Schema(mark))
-    }
-
     /// The database, as it is reached now: a container may have another address than a moment ago.
-    async fn place<'w>(&self, work: &Work<'w>) -> Result<Place<'w>, Trouble> {
+    pub(super) async fn place<'w>(&self, work: &Work<'w>) -> Result<Place<'w>, Trouble> {
         Ok(self.place_and_container(work).await?.0)
     }
 
     /// The same, and the container that it runs in, where that is one of the stack's.
-    async fn place_and_container<'w>(
+    pub(super) async fn place_and_container<'w>(
         &self,
         work: &Work<'w>,
     ) -> Result<(Place<'w>, Option<ContainerId>), Trouble> {
@@ -172,7 +133,7 @@ impl Executor<'_> {
     }
 
     /// What stands for the schema as it is.
-    async fn mark(&self, work: &Work<'_>) -> Result<SchemaMark, Trouble> {
+    pub(super) async fn mark(&self, work: &Work<'_>) -> Result<SchemaMark, Trouble> {
         let place = self.place(work).await?;
         let head = match work.database.schema_head(place).await {
             Known::Known(head) => head,
@@ -387,7 +348,7 @@ impl Executor<'_> {
     }
 
     /// Waits for what may take long, unless the daemon stops: what is under way is joined when it is back.
-    async fn unless_stopped<T>(&self, work: impl Future<Output = T> + Send) -> Result<T, Trouble> {
+    pub(super) async fn unless_stopped<T>(&self, work: impl Future<Output = T> + Send) -> Result<T, Trouble> {
         let mut stop = self.stop.clone();
         let stopped = async { stop.wait_for(|stop| *stop).await.is_ok() };
         tokio::select! {
@@ -410,24 +371,14 @@ fn mark_before(open: &OpenOperation, index: usize) -> Option<&SchemaMark> {
 }
 
 /// A database that is away says nothing about the release.
-fn away(why: String) -> Trouble {
+pub(super) fn away(why: String) -> Trouble {
     Trouble::Failure(Failure::Passing(why))
 }
 
-fn trouble(error: DatabaseError) -> Trouble {
+pub(super) fn trouble(error: DatabaseError) -> Trouble {
     match error {
         DatabaseError::Unknown(why) => Trouble::Silent(why),
         other => final_(other.to_string()),
-    }
-}
-
-fn unproven(error: &BackupError) -> Trouble {
-    let why = error.to_string();
-    // What took too long takes too long again.
-    if error.may_pass() && !matches!(error, BackupError::Late { .. }) {
-        Trouble::Silent(why)
-    } else {
-        away(why)
     }
 }
 

@@ -13,7 +13,11 @@ use tokio::sync::watch;
 
 use super::inbox::Nudge;
 use super::{Stack, Stop};
+use crate::backup::Progress;
 use crate::execute::{Executor, Work};
+
+/// How often it is shown how far a long step is.
+const SHOWN_EVERY: Duration = Duration::from_secs(1);
 
 /// What became of an operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,7 +65,7 @@ impl Call {
 /// Whether what runs during such an operation is what is judged: its probes are asked, and count.
 /// What a deploy or a rollback brings up is watched from its end on.
 fn is_watched(kind: Kind) -> bool {
-    matches!(kind, Kind::Heal | Kind::Fetch)
+    matches!(kind, Kind::Heal | Kind::Fetch | Kind::Backup)
 }
 
 impl Stack {
@@ -98,6 +102,10 @@ impl Stack {
         let (call, called) = Call::new();
         self.call_away_again(operation.kind, &call);
         let (told, mut progress) = watch::channel(open.clone());
+        let (counts, mut counted) = watch::channel(None);
+        let count = |progress| {
+            counts.send_replace(Some(progress));
+        };
         let executor = Executor {
             engine: &*edges.engine,
             store: &*edges.store,
@@ -117,6 +125,7 @@ impl Stack {
                 database: &*edges.database,
                 maintenance: &*edges.maintenance,
                 backups: &*edges.backups,
+                tell: &count,
                 to: wanted.as_ref().map(|w| &w.spec).or(asked.as_ref()),
                 from: left.as_ref().map(|w| &w.spec),
             }),
@@ -125,9 +134,17 @@ impl Stack {
         let halt = {
             // On the heap: an operation is rare, and every pass has room for it.
             let mut carrying = Box::pin(executor.carry_out(&mut open));
-            self.beside(operation.kind, carrying.as_mut(), &mut progress, &call)
-                .await
+            self.beside(
+                operation.kind,
+                carrying.as_mut(),
+                &mut progress,
+                &mut counted,
+                &call,
+            )
+            .await
         };
+        self.progress = None;
+        self.backups_at = None;
         // However that ended, this is how far the journal goes, and this is what its steps have written down.
         self.record.operation = Some(open);
         let halt = halt.inspect_err(|stop| {
@@ -151,6 +168,7 @@ impl Stack {
         kind: Kind,
         mut carrying: Pin<&mut (impl Future<Output = Result<Option<Halt>, LedgerError>> + Send)>,
         progress: &mut watch::Receiver<OpenOperation>,
+        counted: &mut watch::Receiver<Option<Progress>>,
         call: &Call,
     ) -> Result<Option<Halt>, Stop> {
         let clock = Arc::clone(&self.edges.clock);
@@ -164,8 +182,11 @@ impl Stack {
                 // Cancel-safe: a watch loses no value.
                 Ok(()) = progress.changed() => {
                     self.record.operation = Some(progress.borrow_and_update().clone());
+                    self.progress = None;
                     self.publish();
                 }
+                // Cancel-safe, likewise.
+                Ok(()) = counted.changed() => self.count_on(*counted.borrow_and_update()),
                 // Cancel-safe: a message is taken only when it is returned.
                 Some(nudge) = self.inbox.nudges.recv() => {
                     self.hear(nudge, kind, call).await;
@@ -183,6 +204,19 @@ impl Stack {
                     look_at = self.now().plus(self.next_look(kind));
                 }
             }
+        }
+    }
+
+    /// How far a long step is, shown now and then.
+    fn count_on(&mut self, progress: Option<Progress>) {
+        let stage = |progress: &Option<Progress>| progress.map(|progress| progress.stage);
+        let now = self.now();
+        let lately = self.counted_at.as_ref().and_then(|at| now.since(at));
+        let same = stage(&progress) == stage(&self.progress);
+        self.progress = progress;
+        if !same || lately.is_none_or(|age| age >= SHOWN_EVERY) {
+            self.counted_at = Some(now);
+            self.publish();
         }
     }
 
@@ -213,8 +247,9 @@ impl Stack {
                 other => other?,
             }
         }
-        // A rollback comes to its end first: what it leaves is known to be bad.
-        if kind != Kind::Rollback && !call.is_out() && self.is_asked_anew() {
+        // In a pause nothing of it would be begun.
+        let waits = kind == Kind::Backup && self.is_paused();
+        if kind.gives_way() && !waits && !call.is_out() && self.is_asked_anew() {
             call.away("another release is asked for");
         }
         self.publish();
@@ -233,7 +268,7 @@ impl Stack {
         if let Some(why) = self.would_go_back()? {
             call.away(&why);
         }
-        if kind == Kind::Fetch && self.has_new_to_heal().await? {
+        if matches!(kind, Kind::Fetch | Kind::Backup) && !self.is_let_go() && self.has_new_to_heal().await? {
             call.away("something has to be healed");
         }
         Ok(())

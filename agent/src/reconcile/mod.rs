@@ -2,6 +2,7 @@
 //! never asked. At most one pass is in flight per stack, so at most one operation is.
 
 mod attend;
+mod backups;
 mod heal;
 mod health;
 mod inbox;
@@ -40,7 +41,7 @@ use tokio::sync::watch;
 
 use self::attend::End;
 use crate::backoff::Backoff;
-use crate::backup::Backups;
+use crate::backup::{Backups, Listing, Progress};
 use crate::clock::Clock;
 use crate::database::{Database, Maintenance};
 use crate::engine::{Engine, EngineError, EngineInfo};
@@ -182,6 +183,12 @@ pub struct Stack {
     retry: Option<(Backoff, Moment)>,
     saved: Option<Moment>,
     collected: Option<Moment>,
+    /// How far the step that is under way is, and when that was last shown.
+    progress: Option<Progress>,
+    counted_at: Option<Moment>,
+    /// The backups that there are, and when that was looked at.
+    backups: Known<Arc<Listing>>,
+    backups_at: Option<Moment>,
     waits: Vec<String>,
     /// Whether the disk was full in the last pass.
     full: bool,
@@ -259,6 +266,10 @@ impl Stack {
             retry: None,
             saved: None,
             collected: None,
+            progress: None,
+            counted_at: None,
+            backups: Known::Unknown(String::from("not looked at yet")),
+            backups_at: None,
             waits: Vec::new(),
             next: None,
             full: false,
@@ -267,6 +278,7 @@ impl Stack {
         // Which probes there are is known before anything is counted: what only one of the generation's own
         // sees to fail would be over otherwise.
         stack.wanted()?;
+        stack.see_backups();
         // Known to whoever asks, before anything was looked at.
         stack.publish();
         Ok(stack)
@@ -380,6 +392,7 @@ impl Stack {
     async fn one_pass(&mut self) -> Requeue {
         self.waits.clear();
         self.next = None;
+        self.see_backups();
         let outcome = self.try_pass().await;
         let requeue = match outcome {
             Ok(requeue) => requeue,
@@ -408,7 +421,7 @@ impl Stack {
             if let End::Failed {
                 why, passing: true, ..
             } = self.carry_on().await?
-                && kind != Kind::Heal
+                && !matches!(kind, Kind::Heal | Kind::Backup)
             {
                 self.back_off(&why);
             }

@@ -48,7 +48,7 @@ impl Stack {
             async {
                 match kind {
                     Kind::Deploy | Kind::Rollback => self.data_changes(wanted).await,
-                    Kind::Heal | Kind::Fetch => Ok(Vec::new()),
+                    Kind::Heal | Kind::Fetch | Kind::Backup | Kind::Restore => Ok(Vec::new()),
                 }
             },
             async { Ok(engine.networks(&networks).await?) },

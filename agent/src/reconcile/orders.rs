@@ -10,7 +10,7 @@ use state::rollback::ordered;
 
 use super::attend::Call;
 use super::{Stack, Stop};
-use crate::shared::{ActKind, Order, Refusal};
+use crate::shared::{Accepted, ActKind, Order, Refusal};
 
 /// An order that begins when the operation that it called away has ended. It is answered then: whoever
 /// was told that it is done would not ask again when the daemon ends before.
@@ -37,20 +37,24 @@ impl Stack {
     /// Carries out an order. It is answered when it is done; that it rolls back, when it has begun.
     pub async fn order(&mut self, order: Order) {
         if let Err(stop) = self.be_sure() {
-            return self.answer(order, Err(broken(&stop)));
+            return self.answer(order, Err::<Accepted, _>(broken(&stop)));
         }
         let act = self.heard_from(&order);
-        let ActKind::Rollback { schema_fits } = order.act else {
-            return self.order_now(order, act);
+        let schema_fits = match order.act {
+            ActKind::Rollback { schema_fits } => schema_fits,
+            ActKind::Backup { .. } | ActKind::VerifyBackup { .. } => {
+                return self.order_about_backups(order, act).await;
+            }
+            _ => return self.order_now(order, act),
         };
         // One that waits for the engine or the ledger is under way all the same.
         if let Err(refused) = order::unless_busy(&self.record) {
-            return self.answer(order, Err(refused.into()));
+            return self.answer(order, Err::<Accepted, _>(refused.into()));
         }
         match self.way_back(schema_fits).await {
             Ok(Ok(way)) => self.roll_back(order, act, way).await,
-            Ok(Err(refused)) => self.answer(order, Err(refused)),
-            Err(stop) => self.answer(order, Err(broken(&stop))),
+            Ok(Err(refused)) => self.answer(order, Err::<Accepted, _>(refused)),
+            Err(stop) => self.answer(order, Err::<Accepted, _>(broken(&stop))),
         }
     }
 
@@ -62,16 +66,16 @@ impl Stack {
             ActKind::Approve => self.decide(Answer::Granted, order.ask.as_ref(), act),
             ActKind::Deny => self.decide(Answer::Denied, order.ask.as_ref(), act),
             ActKind::Retry => self.retry_request(act),
-            ActKind::Rollback { .. } => return,
+            ActKind::Rollback { .. } | ActKind::Backup { .. } | ActKind::VerifyBackup { .. } => return,
         };
         self.answer(order, done.unwrap_or_else(|stop| Err(broken(&stop))));
     }
 
     /// Whoever follows looks as soon as the answer is there. Whoever asked may have hung up: the order
     /// is carried out all the same.
-    fn answer(&self, order: Order, words: Result<String, Refusal>) {
+    pub(super) fn answer(&self, order: Order, words: Result<impl Into<Accepted>, Refusal>) {
         self.publish();
-        let _ = order.answer.send(words);
+        let _ = order.answer.send(words.map(Into::into));
     }
 
     fn heard_from(&self, order: &Order) -> Act {
@@ -93,7 +97,7 @@ impl Stack {
             _ => None,
         };
         let refused = match order.act {
-            ActKind::Rollback { .. } if kind == Kind::Rollback => {
+            ActKind::Rollback { .. } if !kind.gives_way() => {
                 order::unless_busy(&self.record).err().map(Refusal::from)
             }
             ActKind::Rollback { .. } if left.is_some() => self.nothing_ran_before(),
@@ -102,16 +106,23 @@ impl Stack {
                 Err(stop) => Some(broken(&stop)),
             },
             ActKind::Retry => None,
+            ActKind::Backup { .. } | ActKind::VerifyBackup { .. } => {
+                order::unless_busy(&self.record).err().map(Refusal::from)
+            }
             _ => {
+                // What has waited for this begins at once.
+                if kind == Kind::Backup && matches!(order.act, ActKind::Approve | ActKind::Resume) {
+                    call.away(&format!("{} asked for a {}", order.by, order.act.as_str()));
+                }
                 let act = self.heard_from(&order);
                 return self.order_now(order, act);
             }
         };
         if let Some(refused) = refused {
-            return self.answer(order, Err(refused));
+            return self.answer(order, Err::<Accepted, _>(refused));
         }
         let called = Called { order, left };
-        if kind != Kind::Rollback {
+        if kind.gives_way() {
             call.away(&called.words());
         }
         self.called.push_back(called);
@@ -119,7 +130,7 @@ impl Stack {
 
     /// What has been called away before goes on to be, when it is taken up again.
     pub(super) fn call_away_again(&self, kind: Kind, call: &Call) {
-        if let Some(called) = self.called.front().filter(|_| kind != Kind::Rollback) {
+        if let Some(called) = self.called.front().filter(|_| kind.gives_way()) {
             call.away(&called.words());
         }
     }
@@ -284,7 +295,7 @@ impl Stack {
         let mut changes = vec![Change::Act(Box::new(act))];
         changes.extend(order::end_of_pause(&self.record));
         if let Err(stop) = self.commit(&changes) {
-            return self.answer(order, Err(broken(&stop)));
+            return self.answer(order, Err::<Accepted, _>(broken(&stop)));
         }
         match self.begin_to_go_back(way.to, way.blame, by, &why).await {
             // Whoever follows must see it under way: what was before may look like its end.
@@ -308,9 +319,9 @@ impl Stack {
                     way_out: Some(String::from("see `steadfast status`")),
                     code: 1,
                 };
-                self.answer(order, Err(refused));
+                self.answer(order, Err::<Accepted, _>(refused));
             }
-            Err(stop) => self.answer(order, Err(broken(&stop))),
+            Err(stop) => self.answer(order, Err::<Accepted, _>(broken(&stop))),
         }
     }
 }

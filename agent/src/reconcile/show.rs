@@ -31,6 +31,8 @@ impl Stack {
             trial: self.settings.trial.clone(),
             readiness: self.readiness(),
             time_left: self.time_left(),
+            progress: self.progress,
+            backups: self.backups.clone(),
             engine: self.engine_info.clone(),
             taken: self.now(),
         }

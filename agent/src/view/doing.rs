@@ -8,6 +8,7 @@ use state::release::GenerationNumber;
 
 use super::release::tag_of;
 use super::wall;
+use crate::backup::Stage;
 use crate::shared::Snapshot;
 
 /// An operation under way.
@@ -15,7 +16,7 @@ use crate::shared::Snapshot;
 pub struct OperationNow {
     /// Its id.
     pub id: u64,
-    /// `fetch`, `deploy`, `heal` or `rollback`.
+    /// `fetch`, `deploy`, `heal`, `rollback`, `backup` or `restore`.
     pub kind: String,
     /// The generation that it makes or restores.
     pub generation: Option<u64>,
@@ -27,6 +28,9 @@ pub struct OperationNow {
     pub steps: usize,
     /// The step, in words.
     pub doing: Option<String>,
+    /// How far it is, where it says so.
+    #[serde(default)]
+    pub progress: Option<ProgressNow>,
     /// What failed, while the steps are being taken back.
     pub undoing: Option<String>,
     /// Why it was begun.
@@ -35,6 +39,17 @@ pub struct OperationNow {
     pub by: String,
     /// When.
     pub begun: Timestamp,
+}
+
+/// How far a long step is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProgressNow {
+    /// `dumping`, `reading`, `restoring` or `counting`.
+    pub stage: String,
+    /// Bytes of the dump so far.
+    pub bytes: u64,
+    /// Of so many; while it is dumped a guess.
+    pub of: u64,
 }
 
 /// What would be done next.
@@ -109,7 +124,8 @@ pub struct Rollback {
     pub why_not: Option<String>,
 }
 
-pub(super) fn operation(record: &StackRecord) -> Option<OperationNow> {
+pub(super) fn operation(snapshot: &Snapshot) -> Option<OperationNow> {
+    let record = &snapshot.record;
     let open = record.operation.as_ref()?;
     let operation = &open.operation;
     let (index, undoing) = match &open.progress {
@@ -132,6 +148,17 @@ pub(super) fn operation(record: &StackRecord) -> Option<OperationNow> {
         doing: index
             .and_then(|i| operation.plan.steps.get(i))
             .map(ToString::to_string),
+        progress: snapshot.progress.map(|progress| ProgressNow {
+            stage: match progress.stage {
+                Stage::Dumping => "dumping",
+                Stage::Reading => "reading",
+                Stage::Restoring => "restoring",
+                Stage::Counting => "counting",
+            }
+            .into(),
+            bytes: progress.bytes,
+            of: progress.of,
+        }),
         undoing,
         why: operation.why.clone(),
         by: operation.by.to_string(),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use state::journal::{Ending, Entry, Event, OpenOperation, Progress};
+use state::journal::{Ending, Entry, Event, OpenOperation, Outcome, Progress};
 use state::observed::SchemaHead;
 use state::record::StackRecord;
 use state::release::Generation;
@@ -65,7 +65,7 @@ pub struct GenerationRow {
 pub struct OperationRow {
     /// Its id.
     pub id: u64,
-    /// `fetch`, `deploy`, `heal` or `rollback`.
+    /// `fetch`, `deploy`, `heal`, `rollback`, `backup` or `restore`.
     pub kind: String,
     /// The generation that it made or restored.
     pub generation: Option<u64>,
@@ -100,6 +100,9 @@ pub struct StepRow {
     pub milliseconds: Option<u64>,
     /// How long it took to take it back.
     pub undo_milliseconds: Option<u64>,
+    /// What else is to be told of it.
+    #[serde(default)]
+    pub told: Option<String>,
 }
 
 impl History {
@@ -200,6 +203,7 @@ struct Traces {
     over: Option<i64>,
     undo_started: Option<i64>,
     undone: Option<i64>,
+    told: Option<String>,
 }
 
 impl Traces {
@@ -210,7 +214,12 @@ impl Traces {
                 self.started = self.started.or(at);
                 self.outcome = Some("started");
             }
-            Event::Done { .. } => (self.outcome, self.over) = (Some("done"), at),
+            Event::Done { outcome, .. } => {
+                (self.outcome, self.over) = (Some("done"), at);
+                if let Outcome::Told(words) = outcome {
+                    self.told = Some(words.clone());
+                }
+            }
             Event::Failed { .. } => (self.outcome, self.over) = (Some("failed"), at),
             Event::UndoStarted { .. } => self.undo_started = self.undo_started.or(at),
             Event::UndoDone { .. } => {
@@ -241,6 +250,7 @@ fn steps(open: &OpenOperation) -> Vec<StepRow> {
             begun: traces.started.map(instant),
             milliseconds: between(traces.started, traces.over),
             undo_milliseconds: between(traces.undo_started, traces.undone),
+            told: traces.told,
         })
         .collect()
 }

@@ -21,7 +21,9 @@ use state::step::{Condition, Step, Target};
 use state::time::Moment;
 
 use super::Status;
+use crate::backup::{Format, How, Listing, Manifest, Verified, Why};
 use crate::cli::Reader;
+use crate::database::Census;
 use crate::engine::EngineInfo;
 use crate::shared::{Difference, Next, Readiness, ServiceView, Shared, Snapshot};
 
@@ -164,6 +166,8 @@ fn steady() -> Snapshot {
             to: Some(number(1)),
             why_not: None,
         },
+        progress: None,
+        backups: Known::Known(std::sync::Arc::new(backups())),
         time_left: None,
         engine: Known::Known(EngineInfo {
             version: "20.10.24".into(),
@@ -220,6 +224,47 @@ fn after(ms: u64) -> Moment {
 }
 
 /// v1.6.0 was asked for; two of the five steps to it are done.
+/// Two, of which a generation needs one.
+fn backups() -> Listing {
+    let listing = |id: &str, why: Why, head: &str, verified: Option<Verified>| Manifest {
+        id: id.parse().unwrap(),
+        stack: "shop".parse().unwrap(),
+        database: "shop".parse().unwrap(),
+        copy: None,
+        counted: Census {
+            tables: [("public.orders".into(), 2000), ("public.customers".into(), 501)].into(),
+            large_objects: 0,
+            head: SchemaHead::At([head.parse().unwrap()].into()),
+        },
+        why,
+        format: Format::Custom,
+        made_by: "pg_dump (PostgreSQL) 15.8".into(),
+        bytes: 3_400_000,
+        sha256: Digest::of(b"dump"),
+        database_bytes: 12_000_000,
+        begun: jiff::Timestamp::from_second(START - 7200).unwrap(),
+        took: Duration::from_millis(1200),
+        verified,
+    };
+    let verified = Verified {
+        how: How::Restored,
+        at: jiff::Timestamp::from_second(START - 7190).unwrap(),
+        took: Duration::from_millis(4100),
+        tables: 2,
+        rows: Some(2501),
+    };
+    Listing {
+        backups: vec![
+            listing("20250602T120000Z-7", Why::Deploy, "7c1f", Some(verified)),
+            listing("20250602T130000Z-9", Why::Asked, "8d2a", None),
+        ],
+        damaged: vec![(
+            "20250601T120000Z-3".parse().unwrap(),
+            "there is no dump of it".into(),
+        )],
+    }
+}
+
 fn deploying() -> Snapshot {
     let mut snapshot = steady();
     let record = &mut snapshot.record;

@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use steadfast::backup::{BackupError, BackupId, Backups as _, How, Verified};
+use state::backup::BackupId;
+use steadfast::backup::{BackupError, Backups as _, How, Verified};
 use steadfast::database::{Maintenance as _, Staging as _, copy_name};
 
 use super::support::{Bench, LONG, SHOP, ask, failed, quiet};

@@ -1,6 +1,7 @@
 //! Where in a plan the schema is moved. Up: by the new image, while the old release serves, after a backup that was
 //! proven. Down: by the image that is left, when all that write have stopped, from a copy that can be put back.
 
+use crate::backup::Proof;
 use crate::bug::{self, Bug};
 use crate::drift::Drift;
 use crate::name::ServiceName;
@@ -70,7 +71,7 @@ impl Schema<'_> {
         };
         match self.way.direction {
             _ if bug::is(Bug::CopyIsLeftOut) => vec![migrate],
-            Direction::Up => vec![Step::Backup, migrate],
+            Direction::Up => vec![safety_backup(), migrate],
             Direction::Down => vec![
                 Step::CloseDatabase {
                     end_foreign: self.end_foreign,
@@ -108,6 +109,14 @@ impl Schema<'_> {
         running
             .filter(|detail| writes(&detail.summary.service) && !goes(detail))
             .collect()
+    }
+}
+
+/// What is made before the schema is moved is always proven.
+fn safety_backup() -> Step {
+    Step::Backup {
+        proof: Proof::Restore,
+        copy: None,
     }
 }
 

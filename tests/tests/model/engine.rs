@@ -108,7 +108,8 @@ impl Engine {
             | Step::CreateVolume { .. }
             // The model has no database.
             | Step::ReadMigrations { .. }
-            | Step::Backup
+            | Step::Backup { .. }
+            | Step::VerifyBackup { .. }
             | Step::CloseDatabase { .. }
             | Step::CopyDatabase
             | Step::OpenDatabase

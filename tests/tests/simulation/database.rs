@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agent::backup::{
-    Ask, BackupError, BackupId, Backups, Dump, Format, How, Listing, Manifest, Restored, Source, Tell,
-    Verified,
+    Ask, BackupError, Backups, Dump, Format, How, Listing, Manifest, Restored, Source, Tell, Verified, id_of,
 };
+use agent::clock::Clock as _;
 use agent::database::{
     Census, Checksum, DatabaseCopy, DatabaseError, Guard, Made, Maintenance, Obstacle, Place, Session,
 };
@@ -16,6 +16,7 @@ use agent::engine::Ran;
 use async_trait::async_trait;
 use config::settings::PgName;
 use jiff::Timestamp;
+use state::backup::BackupId;
 use state::name::{Digest, ImageId, Revision, StackName};
 use state::observed::SchemaHead;
 
@@ -72,6 +73,14 @@ pub(crate) struct Beside {
     pub(crate) aside: bool,
 }
 
+/// A backup.
+#[derive(Debug, Clone)]
+pub(crate) struct Kept {
+    /// It was restored, and counted.
+    pub(crate) proven: bool,
+    manifest: Manifest,
+}
+
 /// The server.
 #[derive(Debug)]
 pub(crate) struct Data {
@@ -83,8 +92,8 @@ pub(crate) struct Data {
     pub(crate) scars: u64,
     pub(crate) rows: Duration,
     pub(crate) beside: BTreeMap<String, Beside>,
-    /// The operations that made a backup, and whether it was restored.
-    pub(crate) backups: BTreeMap<u64, bool>,
+    /// By the operation that made it.
+    pub(crate) backups: BTreeMap<u64, Kept>,
     /// Until when somebody else is connected.
     pub(crate) stranger_until: Duration,
     /// Whether somebody holds a lock on a table until then.
@@ -543,37 +552,26 @@ impl Maintenance for Server {
 #[async_trait]
 impl Backups for Server {
     async fn make(&self, source: Source<'_>, ask: &Ask, _: Tell<'_>) -> Result<Manifest, BackupError> {
-        let (operation, stack) = (ask.operation, source.stack.clone());
+        let (ask, stack) = (ask.clone(), source.stack.clone());
+        let now = Timestamp::from_millisecond(self.clocks.now().wall_ms).unwrap_or_default();
         let call = Some(Call::BackUp);
-        let head = self
+        Ok(self
             .call("back up", source.place, call, COPYING, |world| {
-                if !world.data.open {
-                    return Err(Self::closed());
-                }
-                world.data.backups.entry(operation).or_insert(false);
-                Ok(world.schema.clone())
+                let content = match &ask.copy {
+                    None if !world.data.open => return Err(Self::closed()),
+                    None => world.content(),
+                    Some(copy) => match world.data.beside.get(copy.as_str()) {
+                        Some(copy) => copy.content.clone(),
+                        None => return Err(not_there(copy)),
+                    },
+                };
+                let kept = world.data.backups.entry(ask.operation).or_insert_with(|| Kept {
+                    manifest: manifest(stack, &ask, content.head.clone(), now),
+                    proven: false,
+                });
+                Ok(kept.manifest.clone())
             })
-            .await?;
-        Ok(Manifest {
-            id: BackupId::new(Timestamp::UNIX_EPOCH, operation),
-            stack,
-            database: name("shop"),
-            copy: ask.copy.clone(),
-            counted: Census {
-                tables: BTreeMap::new(),
-                large_objects: 0,
-                head,
-            },
-            why: ask.why,
-            format: Format::Custom,
-            made_by: String::new(),
-            bytes: 1 << 20,
-            sha256: Digest::of(b"dump"),
-            database_bytes: 1 << 30,
-            begun: Timestamp::UNIX_EPOCH,
-            took: COPYING,
-            verified: None,
-        })
+            .await?)
     }
 
     async fn verify(
@@ -585,19 +583,23 @@ impl Backups for Server {
         _: Duration,
     ) -> Result<Verified, BackupError> {
         let operation = id.operation();
-        let call = Some(Call::Verify);
-        self.call("verify backup", source.place, call, COPYING, |world| {
-            world.data.backups.insert(operation, true);
-            Ok(())
-        })
-        .await?;
-        Ok(Verified {
+        let verified = Verified {
             how,
-            at: Timestamp::UNIX_EPOCH,
+            at: Timestamp::from_millisecond(self.clocks.now().wall_ms).unwrap_or_default(),
             took: COPYING,
             tables: 1,
             rows: Some(1),
+        };
+        let call = Some(Call::Verify);
+        self.call("verify backup", source.place, call, COPYING, |world| {
+            let kept = world.data.backups.get_mut(&operation);
+            let kept = kept.ok_or_else(|| not_there(&name("backup")))?;
+            kept.proven = true;
+            kept.manifest.verified = Some(verified.clone());
+            Ok(())
         })
+        .await?;
+        Ok(verified)
     }
 
     async fn restore_into(
@@ -614,15 +616,57 @@ impl Backups for Server {
     }
 
     fn list(&self, _: &StackName) -> Result<Listing, BackupError> {
-        Ok(Listing::default())
+        let world = lock(&self.world);
+        let mut backups: Vec<Manifest> = world
+            .data
+            .backups
+            .values()
+            .map(|kept| kept.manifest.clone())
+            .collect();
+        backups.sort_by(|a, b| a.id.cmp(&b.id));
+        Ok(Listing {
+            backups,
+            damaged: Vec::new(),
+        })
     }
 
-    async fn remove(&self, _: &StackName, _: &BackupId) -> Result<(), BackupError> {
+    async fn remove(&self, _: &StackName, id: &BackupId) -> Result<(), BackupError> {
+        lock(&self.world).data.backups.remove(&id.operation());
         Ok(())
     }
 
     async fn clean(&self, _: Source<'_>, _: Duration) -> Result<(), BackupError> {
         Ok(())
+    }
+}
+
+fn manifest(stack: StackName, ask: &Ask, head: SchemaHead, begun: Timestamp) -> Manifest {
+    Manifest {
+        id: id_of(begun, ask.operation),
+        stack,
+        database: name("shop"),
+        copy: ask.copy.clone(),
+        counted: Census {
+            tables: BTreeMap::new(),
+            large_objects: 0,
+            head,
+        },
+        why: ask.why,
+        format: Format::Custom,
+        made_by: String::new(),
+        bytes: 1 << 20,
+        sha256: Digest::of(b"dump"),
+        database_bytes: 1 << 30,
+        begun,
+        took: COPYING,
+        verified: None,
+    }
+}
+
+fn not_there(name: &PgName) -> DatabaseError {
+    DatabaseError::Other {
+        said: format!("\"{name}\" is not there"),
+        code: None,
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use agent::inputs::{self, Inputs};
 use agent::shared::ActKind;
 use config::settings::StackSettings;
+use state::backup::Proof;
 use state::name::{ContainerId, ImageId, ServiceName};
 use state::observed::{Attachment, Carried, ContainerState, SchemaHead};
 use state::stack_spec::Mount;
@@ -146,6 +147,17 @@ pub(crate) const ACTS: [(u32, Act); 30] = [
     (6, Act::Push),
     (3, Act::Squat),
     (4, Act::Hush),
+];
+
+/// What is done about backups, in stories that have any.
+const ABOUT_BACKUPS: [(u32, Act); 2] = [
+    (
+        3,
+        Act::Order(ActKind::Backup {
+            proof: Proof::Restore,
+        }),
+    ),
+    (1, Act::Order(ActKind::Backup { proof: Proof::None })),
 ];
 
 pub(crate) const DESIRED: &str = "/etc/steadfast/desired.toml";
@@ -565,6 +577,14 @@ fn tamper(act: Act, world: &mut World, clocks: &Clocks) {
     }
 }
 
+fn any_act(world: &mut World) -> Act {
+    // Of dice of their own: what else is drawn stays as it was.
+    if world.data.migrates && world.data.dice.in_thousand(60) {
+        return world.data.dice.weighted(&ABOUT_BACKUPS);
+    }
+    world.dice.weighted(&ACTS)
+}
+
 /// Does one act: the one that a scene tells, or any.
 #[allow(clippy::too_many_lines, reason = "one arm an act")]
 pub(crate) fn act(
@@ -580,7 +600,7 @@ pub(crate) fn act(
         if world.now >= world.squat_until {
             leave(&mut world);
         }
-        let act = told.unwrap_or_else(|| world.dice.weighted(&ACTS));
+        let act = told.unwrap_or_else(|| any_act(&mut world));
         match act.is_fault() {
             Some(kind) => world.injected(kind, format!("== {act:?}")),
             None => world.note(format!("== {act:?}")),

@@ -130,7 +130,8 @@ impl Call<'_> {
             | (Self::OpenDatabase, Step::OpenDatabase)
             | (Self::CopyDatabase, Step::CopyDatabase)
             | (Self::PutBack, Step::PutBack)
-            | (Self::BackUp | Self::Verify, Step::Backup) => true,
+            | (Self::BackUp | Self::Verify, Step::Backup { .. })
+            | (Self::Verify, Step::VerifyBackup { .. }) => true,
             _ => false,
         }
     }

@@ -503,7 +503,7 @@ impl Host {
     pub(crate) fn ask(
         &self,
         act: ActKind,
-    ) -> Option<oneshot::Receiver<Result<String, agent::shared::Refusal>>> {
+    ) -> Option<oneshot::Receiver<Result<agent::shared::Accepted, agent::shared::Refusal>>> {
         let agent = self.agent.as_ref()?;
         let (answer, answered) = oneshot::channel();
         let order = Order {
@@ -515,6 +515,7 @@ impl Host {
             },
             reason: Some(String::from("because")),
             ask: None,
+            backup: None,
             answer,
         };
         agent.nudges.try_send(Nudge::Order(order)).ok()?;

@@ -54,6 +54,13 @@ fn words(status: &Status, reader: &Reader) -> (Style, String) {
             let to = operation_name(status, &runs);
             (WARN, format!("rolling back: to {to}{}", progress(status)))
         }
+        State::Restoring => (
+            WARN,
+            format!(
+                "restoring: a backup takes the database's place{}",
+                progress(status)
+            ),
+        ),
         State::Trial => (BUSY, format!("on trial: {runs} {}", trial(status))),
         State::Failing => (BAD, format!("failing: {runs} {}", failing_words(status))),
         State::RolledBack if super::gap_code(status) == 6 => (

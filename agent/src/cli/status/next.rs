@@ -11,7 +11,7 @@ pub(super) fn next(status: &Status, reader: &Reader) -> Vec<String> {
         State::Steady => vec![format!("nothing to do; last looked {}", reader.ago(status.taken))],
         State::Trial => next_of_trial(status, reader),
         State::Failing => vec![next_of_failure(status, reader)],
-        State::Fetching | State::Deploying | State::Healing | State::RollingBack => {
+        State::Fetching | State::Deploying | State::Healing | State::RollingBack | State::Restoring => {
             let doing = status.operation.as_ref().and_then(|o| o.doing.clone());
             doing.into_iter().collect()
         }

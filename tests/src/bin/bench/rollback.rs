@@ -148,6 +148,7 @@ pub(crate) async fn order(bench: &mut Bench, act: ActKind) -> Result<()> {
         by: Author::Agent,
         reason: None,
         ask: None,
+        backup: None,
         answer,
     };
     bench.stack.order(order).await;

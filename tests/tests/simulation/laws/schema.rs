@@ -72,7 +72,7 @@ impl World {
     }
 
     fn upgrades_wrongly(&self, operation: u64) -> Option<(u32, String)> {
-        let proven = self.data.backups.get(&operation) == Some(&true);
+        let proven = self.data.backups.get(&operation).is_some_and(|kept| kept.proven);
         (!proven).then(|| {
             (
                 2,

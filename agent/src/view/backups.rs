@@ -1,0 +1,160 @@
+//! What is shown of the backups of a stack's database.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use state::observed::SchemaHead;
+
+use super::FORMAT;
+use crate::backup::{Format, How, Manifest, Why, needs};
+use crate::shared::Snapshot;
+
+/// Answer to `backup list --json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BackupList {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// The stack.
+    pub stack: String,
+    /// The backups, the newest first.
+    pub backups: Vec<BackupRow>,
+    /// What cannot be used.
+    pub damaged: Vec<DamagedBackup>,
+}
+
+/// One backup.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BackupRow {
+    /// Its name.
+    pub id: String,
+    /// The operation that made it.
+    pub operation: u64,
+    /// `deploy`, `rollback`, `asked`, `scheduled` or `before_restore`.
+    pub why: String,
+    /// When it was begun.
+    pub begun: Timestamp,
+    /// How long it took to make it.
+    pub milliseconds: u64,
+    /// The database.
+    pub database: String,
+    /// The copy that was dumped, if it was not the database itself.
+    pub copy: Option<String>,
+    /// The size of the dump.
+    pub bytes: u64,
+    /// The size of the database on the server's disk.
+    pub database_bytes: u64,
+    /// Its tables.
+    pub tables: u64,
+    /// The rows in all of them.
+    pub rows: u64,
+    /// The revisions at which its schema stands.
+    pub schema: Vec<String>,
+    /// `custom` or `plain`.
+    pub written_as: String,
+    /// What `pg_dump --version` said.
+    pub made_by: String,
+    /// The digest of the dump.
+    pub sha256: String,
+    /// How one has made sure of it.
+    pub verified: Option<VerifiedRow>,
+    /// What still needs it, a line each.
+    pub needed_by: Vec<String>,
+}
+
+/// How one has made sure of a backup.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct VerifiedRow {
+    /// `restored` or `list`.
+    pub how: String,
+    /// When.
+    pub at: Timestamp,
+    /// How long it took.
+    pub milliseconds: u64,
+    /// The tables that were found.
+    pub tables: u64,
+    /// The rows in all of them, where they were counted.
+    pub rows: Option<u64>,
+}
+
+/// A backup that cannot be used.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DamagedBackup {
+    /// Its name.
+    pub id: String,
+    /// What is wrong with it.
+    pub why: String,
+}
+
+impl BackupList {
+    /// The backups of a snapshot; `Err`: why nobody knows them.
+    pub fn of(snapshot: &Snapshot) -> Result<Self, String> {
+        let Some(listing) = snapshot.backups.known() else {
+            return Err(snapshot.backups.unknown().unwrap_or_default().to_owned());
+        };
+        let needs = needs(&snapshot.record, &listing.backups);
+        let row = |backup: &Manifest| {
+            let needed_by = needs.get(&backup.id).into_iter().flatten();
+            BackupRow::of(backup, needed_by.map(ToString::to_string).collect())
+        };
+        let damaged = listing.damaged.iter().map(|(id, why)| DamagedBackup {
+            id: id.to_string(),
+            why: why.clone(),
+        });
+        Ok(Self {
+            format: FORMAT,
+            stack: snapshot.record.stack.to_string(),
+            backups: listing.backups.iter().rev().map(row).collect(),
+            damaged: damaged.collect(),
+        })
+    }
+}
+
+impl BackupRow {
+    fn of(backup: &Manifest, needed_by: Vec<String>) -> Self {
+        let why = match backup.why {
+            Why::Deploy => "deploy",
+            Why::Rollback => "rollback",
+            Why::Asked => "asked",
+            Why::Scheduled => "scheduled",
+            Why::BeforeRestore => "before_restore",
+        };
+        let written_as = match backup.format {
+            Format::Custom => "custom",
+            Format::Plain => "plain",
+        };
+        Self {
+            id: backup.id.to_string(),
+            operation: backup.id.operation(),
+            why: why.into(),
+            begun: backup.begun,
+            milliseconds: millis(backup.took),
+            database: backup.database.to_string(),
+            copy: backup.copy.as_ref().map(ToString::to_string),
+            bytes: backup.bytes,
+            database_bytes: backup.database_bytes,
+            tables: backup.counted.tables.len() as u64,
+            rows: backup.rows(),
+            schema: match &backup.counted.head {
+                SchemaHead::NoTable => Vec::new(),
+                SchemaHead::At(heads) => heads.iter().map(ToString::to_string).collect(),
+            },
+            written_as: written_as.into(),
+            made_by: backup.made_by.clone(),
+            sha256: backup.sha256.to_string(),
+            verified: backup.verified.as_ref().map(|verified| VerifiedRow {
+                how: match verified.how {
+                    How::Restored => "restored".into(),
+                    How::List => "list".into(),
+                },
+                at: verified.at,
+                milliseconds: millis(verified.took),
+                tables: verified.tables,
+                rows: verified.rows,
+            }),
+            needed_by,
+        }
+    }
+}
+
+fn millis(span: std::time::Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
