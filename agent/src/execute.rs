@@ -76,14 +76,24 @@ pub struct Executor<'a> {
 enum Failure {
     /// For good.
     Final(String),
-    /// For good, and the schema is not where it was, or nobody knows.
-    Moved(String),
+    /// The schema is not where it was; `passing`: nothing is said about the release all the same.
+    Moved { why: String, passing: bool },
     /// The database does not answer, and was waited for.
     Away(String),
     /// Nothing is said about the release: trying again later may help.
     Passing(String),
     /// The daemon stops.
     Interrupted,
+}
+
+impl Failure {
+    /// In words; `None`: the daemon stops.
+    fn why(&self) -> Option<&str> {
+        match self {
+            Self::Final(why) | Self::Moved { why, .. } | Self::Away(why) | Self::Passing(why) => Some(why),
+            Self::Interrupted => None,
+        }
+    }
 }
 
 impl Executor<'_> {
@@ -166,9 +176,11 @@ impl Executor<'_> {
             };
             let done = match done {
                 Ok((outcome, rows)) => Ok((outcome, rows.or_else(|| opened(&step)))),
-                Err(Failure::Final(why)) if matches!(step, Step::Migrate { .. }) => {
-                    Err(self.aftermath(open, index, why).await)
-                }
+                Err(Failure::Interrupted) => Err(Failure::Interrupted),
+                Err(failure) if matches!(step, Step::Migrate { .. }) => self
+                    .aftermath(open, index, failure)
+                    .await
+                    .map(|outcome| (outcome, None)),
                 Err(failure) => Err(failure),
             };
             match done {
@@ -180,7 +192,10 @@ impl Executor<'_> {
                 // What cannot be taken back any more is finished. A container that cannot be removed
                 // is left behind, stopped and without a restart policy: it must not keep the trial waiting.
                 Err(
-                    Failure::Final(why) | Failure::Moved(why) | Failure::Away(why) | Failure::Passing(why),
+                    Failure::Final(why)
+                    | Failure::Moved { why, .. }
+                    | Failure::Away(why)
+                    | Failure::Passing(why),
                 ) if past_return => {
                     tries += 1;
                     if tries >= REMOVALS && step.is_final() {
@@ -198,7 +213,7 @@ impl Executor<'_> {
                     let (why, passing, moved) = match failure {
                         Failure::Passing(why) | Failure::Away(why) => (why, true, false),
                         Failure::Final(why) => (why, false, false),
-                        Failure::Moved(why) => (why, false, true),
+                        Failure::Moved { why, passing } => (why, passing, true),
                         Failure::Interrupted => return Ok(false),
                     };
                     let why = format!("{step}: {why}");
@@ -283,12 +298,12 @@ impl Executor<'_> {
             // It is remembered that it is barred: it is opened when it is back.
             Err(Failure::Away(_)) if undo == Step::OpenDatabase => Event::UndoDone { index },
             Err(Failure::Interrupted) => return Ok(false),
-            Err(Failure::Final(why) | Failure::Moved(why) | Failure::Away(why) | Failure::Passing(why)) => {
-                Event::UndoFailed {
-                    index,
-                    why: format!("{failed}; and taking back failed: {undo}: {why}"),
-                }
-            }
+            Err(
+                Failure::Final(why) | Failure::Moved { why, .. } | Failure::Away(why) | Failure::Passing(why),
+            ) => Event::UndoFailed {
+                index,
+                why: format!("{failed}; and taking back failed: {undo}: {why}"),
+            },
         };
         self.journal_with(open, event, open_again)?;
         Ok(true)

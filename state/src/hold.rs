@@ -11,6 +11,7 @@ use crate::observed::{Known, SchemaHead};
 use crate::record::StackRecord;
 use crate::release::{GenerationNumber, Verdict};
 use crate::rollback::target;
+use crate::schema_fit::same;
 use crate::time::Moment;
 
 /// Why a stack is held: the agent heals the release that runs, and waits with the rest. A new request,
@@ -44,6 +45,8 @@ pub enum Fact {
     Proven,
     /// It can be seen where the schema stands.
     Schema,
+    /// The schema stands where what runs was proven.
+    SchemaFits,
 }
 
 impl Fact {
@@ -54,6 +57,7 @@ impl Fact {
             Self::Target => "target",
             Self::Proven => "proven",
             Self::Schema => "schema",
+            Self::SchemaFits => "schema_fits",
         }
     }
 }
@@ -92,10 +96,26 @@ pub fn facts(
         (target(record, available).is_ok(), Fact::Target),
         (verdict == Some(Verdict::Good), Fact::Proven),
         (schema.is_none_or(|schema| schema.known().is_some()), Fact::Schema),
+        (
+            schema.is_none()
+                || (schema.is_some_and(|s| s.known().is_some()) && moved(record, schema).is_none()),
+            Fact::SchemaFits,
+        ),
     ];
     all.into_iter()
         .filter_map(|(is, fact)| is.then_some(fact))
         .collect()
+}
+
+/// Where the schema stands, and where what runs was proven, where that is seen to be another place. No operation of the
+/// agent leaves it so: somebody has moved it.
+pub fn moved<'a>(
+    record: &'a StackRecord,
+    schema: Option<&'a Known<SchemaHead>>,
+) -> Option<(&'a SchemaHead, &'a SchemaHead)> {
+    let current = record.current().filter(|g| g.verdict == Verdict::Good)?;
+    let (is, proven) = (schema?.known()?, current.schema.as_ref()?);
+    (!same(is, proven)).then_some((is, proven))
 }
 
 #[cfg(test)]
@@ -155,7 +175,52 @@ mod tests {
         // Nor is a while without a failure the end of a service that flaps.
         let term = Duration::from_secs(300);
         assert!(well(term, false, &away).is_empty());
-        assert_eq!(well(term, false, &seen), BTreeSet::from([Fact::Schema]));
+        let both = BTreeSet::from([Fact::Schema, Fact::SchemaFits]);
+        assert_eq!(well(term, false, &seen), both);
+    }
+
+    #[test]
+    fn a_schema_was_moved_where_it_is_seen_to_stand_elsewhere_than_what_runs_was_proven() {
+        let heads = |name: &str| SchemaHead::At([name.parse().unwrap()].into());
+        let check = |verdict, proven: Option<&str>, is: Option<Known<SchemaHead>>, expected: bool| {
+            let mut current = generation(1, release(&[("api", 1)]), verdict);
+            current.schema = proven.map(heads);
+            let record = record(vec![current]);
+            assert_eq!(
+                moved(&record, is.as_ref()).is_some(),
+                expected,
+                "{proven:?} {is:?}"
+            );
+            let none = BTreeMap::new();
+            let overall = failing();
+            let facts = facts(&record, &overall, Duration::ZERO, false, &none, is.as_ref());
+            let unseen = matches!(is, Some(Known::Unknown(_)));
+            assert_eq!(
+                facts.contains(&Fact::SchemaFits),
+                !expected && !unseen,
+                "{proven:?} {is:?}"
+            );
+        };
+        let seen = |name| Some(Known::Known(heads(name)));
+        check(Verdict::Good, Some("a1"), seen("a1"), false);
+        check(Verdict::Good, Some("a1"), seen("b2"), true);
+        check(
+            Verdict::Good,
+            Some("a1"),
+            Some(Known::Known(SchemaHead::NoTable)),
+            true,
+        );
+        // Unknown is no other place (invariant 9), and without a database nothing is compared.
+        check(
+            Verdict::Good,
+            Some("a1"),
+            Some(Known::Unknown(String::from("no answer"))),
+            false,
+        );
+        check(Verdict::Good, Some("a1"), None, false);
+        check(Verdict::Good, None, seen("b2"), false);
+        // On trial it is still being brought to where it belongs.
+        check(Verdict::Trial, Some("a1"), seen("b2"), false);
     }
 
     #[test]

@@ -128,6 +128,9 @@ pub enum Ending {
     Left {
         /// What failed, for people.
         why: String,
+        /// Whether it says nothing about the release: it is healed then, from where it has come to.
+        #[serde(default)]
+        passing: bool,
     },
     /// Taking back failed too. A person is needed.
     Stuck {

@@ -2,7 +2,7 @@
 //! follow. Pure: who carries a step out, and who is told of it, is the agent's.
 
 use crate::hold::Hold;
-use crate::journal::{Ending, Event, Kind, OpenOperation, Outcome, Progress};
+use crate::journal::{Ending, Event, Kind, OpenOperation, Operation, Outcome, Progress};
 use crate::record::{Change, Restored, StackRecord, Standing};
 use crate::release::{Author, Blame, Generation, GenerationNumber, Quarantine, Request, Verdict};
 use crate::stack_spec::OnUpdateFailure;
@@ -37,10 +37,13 @@ pub enum Halt {
         /// What failed.
         why: String,
     },
-    /// A step failed after the schema was brought up: everything is left as it is, and a rollback follows.
+    /// A step failed after the schema was moved: everything is left as it is, and a rollback follows; or, where that
+    /// says nothing about the release, a heal.
     Left {
         /// What failed.
         why: String,
+        /// Whether it says nothing about the release.
+        passing: bool,
     },
     /// Something could not be taken back.
     Stuck {
@@ -56,6 +59,20 @@ impl OpenOperation {
         match &self.progress {
             Progress::Ready { next } if *next == steps => Move::Halt(Halt::Done),
             Progress::Ready { next: index } | Progress::InFlight { index } => Move::Forward(*index),
+            // The schema is where it was to go, and nothing is wrong with what it was moved for.
+            Progress::Undoing {
+                failed,
+                why,
+                passing: true,
+                moved,
+                started: false,
+                ..
+            } if self.operation.plan.has_migrated(*failed, *moved) && !self.is_past_return() => {
+                Move::Halt(Halt::Left {
+                    why: why.clone(),
+                    passing: true,
+                })
+            }
             Progress::Undoing { failed, why, .. }
                 if self.operation.plan.on_failure_of(*failed) == OnUpdateFailure::Pause
                     && !self.is_past_return() =>
@@ -70,7 +87,10 @@ impl OpenOperation {
                 started: false,
                 ..
             } if self.operation.plan.has_moved_schema(*failed, *moved) && !self.is_past_return() => {
-                Move::Halt(Halt::Left { why: why.clone() })
+                Move::Halt(Halt::Left {
+                    why: why.clone(),
+                    passing: false,
+                })
             }
             Progress::Undoing {
                 why,
@@ -207,9 +227,16 @@ pub fn ended(record: &StackRecord, open: &OpenOperation, halt: &Halt, now: &Mome
             changes.extend(after_pausing(open, why, now));
             changes
         }
-        Halt::Left { why } => {
-            let mut changes = vec![end(Ending::Left { why: why.clone() })];
-            changes.extend(after_leaving(record, open, why, now));
+        Halt::Left { why, passing } => {
+            let mut changes = vec![end(Ending::Left {
+                why: why.clone(),
+                passing: *passing,
+            })];
+            changes.extend(if *passing {
+                applied(record, &open.operation, now)
+            } else {
+                after_leaving(record, open, why, now)
+            });
             changes
         }
         Halt::Stuck { why } => {
@@ -222,8 +249,17 @@ pub fn ended(record: &StackRecord, open: &OpenOperation, halt: &Halt, now: &Mome
 
 fn after_success(record: &StackRecord, open: &OpenOperation, now: &Moment) -> Vec<Change> {
     let mut changes = forgotten(open);
-    match (open.operation.kind, open.operation.generation) {
-        (Kind::Fetch, _) => changes.extend(fetched(open)),
+    if open.operation.kind == Kind::Fetch {
+        changes.extend(fetched(open));
+    }
+    changes.extend(applied(record, &open.operation, now));
+    changes
+}
+
+/// What an operation goes to is what runs from here on, or is healed until it does.
+fn applied(record: &StackRecord, operation: &Operation, now: &Moment) -> Vec<Change> {
+    let mut changes = Vec::new();
+    match (operation.kind, operation.generation) {
         (Kind::Deploy, Some(number)) => {
             let unproven = |g: &&Generation| g.verdict == Verdict::Trial && g.number != number;
             if let Some(before) = record.current().filter(unproven) {
@@ -245,7 +281,7 @@ fn after_success(record: &StackRecord, open: &OpenOperation, now: &Moment) -> Ve
                     from,
                     to,
                     at: now.clone(),
-                    request: open.operation.request.clone(),
+                    request: operation.request.clone(),
                 })));
             }
         }
@@ -428,3 +464,6 @@ fn forgotten(open: &OpenOperation) -> Vec<Change> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

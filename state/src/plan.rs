@@ -6,9 +6,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::name::ServiceName;
+use crate::name::{ImageId, ServiceName};
 use crate::stack_spec::OnUpdateFailure;
-use crate::step::Step;
+use crate::step::{Step, Target};
 
 /// The steps of one operation, in order.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -54,10 +54,36 @@ impl Plan {
         self.data_from.is_some_and(|from| index >= from)
     }
 
+    /// The service and the image of the new container that step `index` starts.
+    pub fn brings_up(&self, index: usize) -> Option<(&ServiceName, &ImageId)> {
+        let Some(Step::Start {
+            target: Target::New(service, number),
+            ..
+        }) = self.steps.get(index)
+        else {
+            return None;
+        };
+        self.steps.iter().find_map(|step| match step {
+            Step::Create {
+                service: of,
+                number: nth,
+                image,
+                ..
+            } if of == service && nth == number => Some((service, image)),
+            _ => None,
+        })
+    }
+
     /// Whether the schema is not where it was, once step `index` has failed; `moved`: that step may have moved it.
     pub fn has_moved_schema(&self, index: usize, moved: bool) -> bool {
         self.schema_from
             .is_some_and(|from| index > from || (index == from && moved))
+    }
+
+    /// Whether the schema was moved, whichever way, when step `index` has failed; `moved`: that step has moved it.
+    pub fn has_migrated(&self, index: usize, moved: bool) -> bool {
+        let mut before = self.steps.iter().take(index);
+        moved || before.any(|step| matches!(step, Step::Migrate { .. }))
     }
 
     /// What a failure of step `index` leads to. Where it is about several services, the most careful

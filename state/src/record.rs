@@ -169,6 +169,9 @@ pub struct StackRecord {
     /// The operation that has barred the database, until it is open again.
     #[serde(default)]
     pub barred: Option<u64>,
+    /// The image that each service's containers ran on last: what it has written to its data outlives the container.
+    #[serde(default)]
+    pub written: BTreeMap<ServiceName, ImageId>,
 }
 
 /// One durable change. A batch is one transaction.
@@ -232,6 +235,8 @@ pub enum Change {
     Learn(ImageId, History),
     /// The database lets nobody in from here on, for this operation; or everybody again.
     Bar(Option<u64>),
+    /// A container of a service was seen to run on an image.
+    Wrote(ServiceName, ImageId),
     /// What a person did.
     Act(Box<Act>),
     /// What nothing needs any more is forgotten.
@@ -289,6 +294,7 @@ impl StackRecord {
             let_go: None,
             histories: BTreeMap::new(),
             barred: None,
+            written: BTreeMap::new(),
         }
     }
 
@@ -408,6 +414,9 @@ impl StackRecord {
                 self.histories.insert(image.clone(), history.clone());
             }
             Change::Bar(operation) => self.barred = *operation,
+            Change::Wrote(service, image) => {
+                self.written.insert(service.clone(), image.clone());
+            }
             Change::Act(_) => {}
             Change::Collect(surplus) => self.collect(surplus)?,
             Change::Open(_) | Change::Journal(_) => self.apply_to_operation(change)?,
@@ -437,8 +446,15 @@ impl StackRecord {
             Change::Journal(entry) => {
                 let open = self.operation.as_mut().ok_or(ImpossibleChange::NoOperation)?;
                 open.apply(entry.clone())?;
-                if matches!(entry.event, Event::Ended(_)) {
-                    self.operation = None;
+                match &entry.event {
+                    Event::Ended(_) => self.operation = None,
+                    // From here on it may have written.
+                    Event::Started { index } => {
+                        if let Some((service, image)) = open.operation.plan.brings_up(*index) {
+                            self.written.insert(service.clone(), image.clone());
+                        }
+                    }
+                    _ => {}
                 }
             }
             _ => {}

@@ -143,32 +143,47 @@ impl Executor<'_> {
         Ok(SchemaMark { head, fingerprint })
     }
 
-    /// What a migration that failed for good has left: whatever was tried, and however often, what counts is whether
-    /// the schema is as it was.
-    pub(super) async fn aftermath(&self, open: &OpenOperation, index: usize, why: String) -> Failure {
-        let Some(work) = &self.work else {
-            return Failure::Final(why);
+    /// What a migration that failed has left: whatever was tried, however often, and whether or not it may pass, what
+    /// counts is whether the schema is as it was.
+    pub(super) async fn aftermath(
+        &self,
+        open: &OpenOperation,
+        index: usize,
+        failure: Failure,
+    ) -> Result<Outcome, Failure> {
+        let (Some(work), Some(why), Some(Step::Migrate { way })) =
+            (&self.work, failure.why(), open.operation.plan.steps.get(index))
+        else {
+            return Err(failure);
         };
+        let (why, passing) = (why.to_owned(), !matches!(failure, Failure::Final(_)));
+        // On its way down what may pass is taken back whole, with the copy, and tried again.
+        if passing && way.direction == Direction::Down {
+            return Err(failure);
+        }
         for _ in 0..UNDO_TRIES {
-            if self.end_migration(open, index).await.is_err() {
-                if self.pause(AWAY).await {
-                    return Failure::Interrupted;
+            if self.end_migration(open, index).await.is_ok() {
+                match self.mark(work).await {
+                    Ok(mark) if mark_before(open, index) == Some(&mark) => return Err(failure),
+                    Ok(_) if bug::is(Bug::HalfMigrationCounts) => return Err(failure),
+                    // It has done what it was to do, and only its answer was not heard.
+                    Ok(mark) if passing && same(&mark.head, &way.to) => return Ok(Outcome::Done),
+                    Ok(_) => {
+                        // What called it away goes on from there.
+                        let passing = passing && self.called.borrow().is_some();
+                        return Err(Failure::Moved { why, passing });
+                    }
+                    Err(Trouble::Failure(Failure::Interrupted)) => return Err(Failure::Interrupted),
+                    Err(_) => {}
                 }
-                continue;
-            }
-            match self.mark(work).await {
-                Ok(mark) if mark_before(open, index) == Some(&mark) => return Failure::Final(why),
-                Ok(_) if bug::is(Bug::HalfMigrationCounts) => return Failure::Final(why),
-                Ok(_) => return Failure::Moved(why),
-                Err(Trouble::Failure(Failure::Interrupted)) => return Failure::Interrupted,
-                Err(_) => {}
             }
             if self.pause(AWAY).await {
-                return Failure::Interrupted;
+                return Err(Failure::Interrupted);
             }
         }
         // It is the database that is away, and nothing is said about the release.
-        Failure::Passing(format!("{why}; and nobody can see where the schema stands now"))
+        let why = format!("{why}; and nobody can see where the schema stands now");
+        Err(Failure::Passing(why))
     }
 
     /// The container of a migration that nobody waits for any more goes: it would move the schema after it was looked at.

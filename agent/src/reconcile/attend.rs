@@ -155,6 +155,7 @@ impl Stack {
         let known = self.edges.store.load(&self.settings.name)?;
         self.record.carried = known.carried;
         self.record.barred = known.barred;
+        self.record.written = known.written;
         if let (Some(Halt::Done), Some(open)) = (&halt, self.record.operation.clone()) {
             let made = self.volumes_made(&open).await?;
             self.commit_urgent(&made)?;

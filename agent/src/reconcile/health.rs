@@ -325,6 +325,7 @@ impl Stack {
         if self.unfinished_rollback().await? {
             return Ok(());
         }
+        self.hold_where_the_schema_was_moved().await?;
         let now = self.now();
         match judge(&self.record, &overall, &self.settings.trial, crash.as_ref()) {
             Judgement::Open => {

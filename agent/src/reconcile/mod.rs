@@ -437,6 +437,8 @@ impl Stack {
             return Ok(self.next_pass());
         }
         self.observe().await?;
+        let noted = self.note_writers();
+        room &= self.unless_full(noted)?;
         let counted = self.take_health();
         room &= self.unless_full(counted)?;
         if *self.stop.borrow() {

@@ -422,7 +422,7 @@ impl Stack {
             Halt::TakenBack { why, .. } => {
                 tracing::warn!(stack = %name, "{kind} failed and was taken back: {why}");
             }
-            Halt::Left { why } => {
+            Halt::Left { why, .. } => {
                 tracing::warn!(stack = %name, "{kind} failed after the schema was moved: {why}");
             }
             Halt::Paused { .. } | Halt::Stuck { .. } => {}
@@ -433,12 +433,13 @@ impl Stack {
                 End::Done
             }
             Halt::TakenBack { passing: true, .. } if gave_way => End::GaveWay,
-            Halt::TakenBack { why, passing } => End::Failed {
+            Halt::Left { passing: true, .. } if gave_way => End::GaveWay,
+            Halt::TakenBack { why, passing } | Halt::Left { why, passing } => End::Failed {
                 why,
                 passing,
                 died: open.failed_after_a_start(),
             },
-            Halt::Paused { why } | Halt::Left { why } | Halt::Stuck { why } => End::Failed {
+            Halt::Paused { why } | Halt::Stuck { why } => End::Failed {
                 why,
                 passing: false,
                 died: open.failed_after_a_start(),
@@ -446,8 +447,32 @@ impl Stack {
         })
     }
 
-    /// The image that gets at each service's data: what the record says, and what runs or ran last, which an operation
-    /// that stopped half-way or a person may have changed. Of several, one that is not `wanted`.
+    /// Writes down which image each service runs on, where that is another one than the last: when the container is gone
+    /// nobody can be asked any more.
+    pub(super) fn note_writers(&mut self) -> Result<(), Stop> {
+        if self.record.request.is_none() {
+            return Ok(());
+        }
+        let running: Vec<&ContainerObs> = self
+            .seen
+            .iter()
+            .filter(|c| !c.oneoff && c.state.is_running())
+            .collect();
+        let is_known = |container: &ContainerObs| {
+            let last = self.record.written.get(&container.service);
+            running
+                .iter()
+                .any(|c| c.service == container.service && last == Some(&c.image))
+        };
+        let mut changes: Vec<Change> = Vec::new();
+        for container in running.iter().filter(|container| !is_known(container)) {
+            changes.push(Change::Wrote(container.service.clone(), container.image.clone()));
+        }
+        self.commit(&changes)
+    }
+
+    /// The image that gets at each service's data: what the record says, what was seen to run last, and what runs or ran
+    /// now; an operation that stopped half-way or a person may have changed it. Of several, one that is not `wanted`.
     pub(super) fn images_at_work(
         &self,
         wanted: &BTreeMap<ServiceName, ImageId>,
@@ -455,11 +480,10 @@ impl Stack {
         let current = self.record.current();
         let mut images = current.map(|c| c.release.images.clone()).unwrap_or_default();
         let ran = |c: &&ContainerObs| !c.oneoff && c.state != ContainerState::Created;
-        for container in self.seen.iter().filter(ran) {
-            if wanted.get(&container.service) != Some(&container.image) {
-                images.insert(container.service.clone(), container.image.clone());
-            }
-        }
+        let seen = self.seen.iter().filter(ran).map(|c| (&c.service, &c.image));
+        let others = self.record.written.iter().chain(seen);
+        let others = others.filter(|(service, image)| wanted.get(*service) != Some(*image));
+        images.extend(others.map(|(service, image)| (service.clone(), image.clone())));
         images
     }
 

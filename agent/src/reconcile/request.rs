@@ -7,13 +7,14 @@ use std::time::Duration;
 use state::bug::{self, Bug};
 use state::decide::{Asked, Reply, answer};
 use state::drift::Wanted;
+use state::hold::moved;
 use state::journal::{Kind, Operation};
 use state::name::{ImageId, ServiceName};
 use state::observed::ContainerObs;
 use state::operation::{judged, never_begun};
 use state::plan::Plan;
 use state::record::{Approval, Ask, Change, Standing};
-use state::release::{Author, Blame, Generation, Release, Request, Verdict};
+use state::release::{Author, Blame, Generation, GenerationNumber, Release, Request, Verdict};
 use state::stack_spec::{PullPolicy, StackSpec};
 use state::step::Step;
 use state::time::Moment;
@@ -525,7 +526,7 @@ impl Stack {
             found: found.as_deref(),
         };
         match answer(&self.record, &asked) {
-            Reply::IsCurrent(number) => self.commit(&[Change::Stand(Standing::Applied(number))]),
+            Reply::IsCurrent(number) => self.is_current(number, &now).await,
             Reply::Quarantined(number) => {
                 tracing::warn!(stack = %self.settings.name, "what is asked for is in quarantine since generation {number} failed; `steadfast retry` tries it again");
                 let mut changes = vec![Change::Stand(Standing::Quarantined(number))];
@@ -568,6 +569,16 @@ impl Stack {
             }
             Reply::Apply => self.deploy(generation, &spec).await,
         }
+    }
+
+    /// What is asked for runs already. Whoever asks for it anew, where the schema was moved by hand, takes that as it is.
+    async fn is_current(&mut self, number: GenerationNumber, now: &Moment) -> Result<(), Stop> {
+        let mut changes = vec![Change::Stand(Standing::Applied(number))];
+        self.see_schema_anew(now).await;
+        if let Some((is, _)) = moved(&self.record, self.schema.as_ref()) {
+            changes.push(Change::Schema(number, is.clone()));
+        }
+        self.commit(&changes)
     }
 
     /// What would be done if it were approved, for `steadfast plan`.

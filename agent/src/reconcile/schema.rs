@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use config::settings::ForeignSessions;
+use state::hold::{Fact, moved};
 use state::journal::{Kind, Operation};
 use state::migration_tool::MigrationTool;
 use state::name::{ImageId, ServiceName};
@@ -11,7 +12,7 @@ use state::observed::Known;
 use state::plan::Plan;
 use state::record::Change;
 use state::release::{Author, Generation, Release};
-use state::schema_fit::{SchemaFit, SchemaMove, Ways};
+use state::schema_fit::{SchemaFit, SchemaMove, Ways, head};
 use state::stack_spec::StackSpec;
 use state::step::Step;
 use state::time::Moment;
@@ -213,6 +214,27 @@ impl Stack {
         }
         self.schema_at = None;
         Ok(())
+    }
+
+    /// A schema that somebody has moved by hand is theirs: nothing is moved on its account, up or down.
+    pub(super) async fn hold_where_the_schema_was_moved(&mut self) -> Result<(), Stop> {
+        if self.record.hold.is_some() || moved(&self.record, self.schema.as_ref()).is_none() {
+            return Ok(());
+        }
+        // What was seen before the end of an operation is old.
+        let now = self.now();
+        self.see_schema_anew(&now).await;
+        let Some((is, proven)) = moved(&self.record, self.schema.as_ref()) else {
+            return Ok(());
+        };
+        let number = self.record.current.map_or(0, |number| number.0);
+        let why = format!(
+            "the schema stands at {}, generation {number} was proven at {}, and nobody has asked for that",
+            head(is),
+            head(proven)
+        );
+        let way_out = "move it back by hand; or `steadfast retry`, which takes it as it is";
+        self.hold(&why, way_out, [Fact::SchemaFits].into())
     }
 
     /// Sees where the schema stands, now and then, and remembers it with the generation on trial.

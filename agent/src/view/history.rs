@@ -170,7 +170,7 @@ impl OperationRow {
             Progress::Ended(Ending::Succeeded) => ("succeeded", None),
             Progress::Ended(Ending::Undone { why, .. }) => ("undone", Some(why)),
             Progress::Ended(Ending::Paused { why }) => ("paused", Some(why)),
-            Progress::Ended(Ending::Left { why }) => ("left", Some(why)),
+            Progress::Ended(Ending::Left { why, .. }) => ("left", Some(why)),
             Progress::Ended(Ending::Stuck { why }) => ("stuck", Some(why)),
             Progress::Undoing { why, .. } | Progress::UndoFailed { why } => ("open", Some(why)),
             Progress::Ready { .. } | Progress::InFlight { .. } => ("open", None),

@@ -132,7 +132,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         6 => Event::Ended(Ending::Succeeded),
         7 => Event::Ended(Ending::Undone { why: why(), passing }),
         8 => Event::Ended(Ending::Paused { why: why() }),
-        9 => Event::Ended(Ending::Left { why: why() }),
+        9 => Event::Ended(Ending::Left { why: why(), passing }),
         _ => Event::Ended(Ending::Stuck { why: why() }),
     })
 }

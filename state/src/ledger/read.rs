@@ -59,6 +59,7 @@ impl Reader<'_> {
             carried: self.map("SELECT place, volume FROM carried WHERE stack = ?1", name)?,
             let_go: row.let_go,
             barred: row.barred,
+            written: row.written,
             histories: self.histories(name)?,
         }))
     }

@@ -1,6 +1,7 @@
 //! How a domain value is written into a column: as JSON, with the number of its format beside it.
 //! A value of an older format is brought up to date here, where it is read.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Serialize;
@@ -10,6 +11,7 @@ use super::{LedgerError, schema};
 use crate::health::HealthRecord;
 use crate::journal::{Entry, Operation};
 use crate::migrations::History;
+use crate::name::{ImageId, ServiceName};
 use crate::record::{Act, Approval, Hold, Pause, Restored, Standing};
 use crate::release::{Generation, Quarantine, Request};
 use crate::time::Moment;
@@ -36,6 +38,8 @@ pub(super) struct StackRow {
     pub(super) let_go: Option<Moment>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) barred: Option<u64>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) written: BTreeMap<ServiceName, ImageId>,
 }
 
 macro_rules! values {

@@ -131,6 +131,7 @@ impl Writer<'_> {
             restored: record.restored.clone(),
             let_go: record.let_go.clone(),
             barred: record.barred,
+            written: record.written.clone(),
         };
         self.run(
             sql,
@@ -388,6 +389,7 @@ fn same_stack_row(a: &StackRecord, b: &StackRecord) -> bool {
         && a.restored == b.restored
         && a.let_go == b.let_go
         && a.barred == b.barred
+        && a.written == b.written
 }
 
 fn standing(standing: &Standing) -> String {

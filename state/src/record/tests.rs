@@ -2,13 +2,16 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::time::Duration;
+
 use super::{Approval, Ask, Change, Hold, ImpossibleChange, StackRecord, Standing};
 use crate::fixture::{at, generation, image, record, release, request};
 use crate::health::HealthRecord;
-use crate::journal::{Ending, Event, Kind, Operation};
+use crate::journal::{Ending, Event, Kind, Operation, Outcome};
 use crate::name::ServiceName;
 use crate::plan::Plan;
 use crate::release::{Author, GenerationNumber, Verdict};
+use crate::step::{Step, Target};
 
 fn lived() -> StackRecord {
     record(vec![generation(1, release(&[("api", 1)]), Verdict::Good)])
@@ -138,4 +141,47 @@ fn a_release_leaves_alone_what_the_proven_one_has_too() {
     check(Verdict::Trial, &[]);
     check(Verdict::Bad, &[]);
     assert!(record(Vec::new()).unchanged(&next.hashes).is_empty());
+}
+
+/// Also when its container is gone the image that may have written to data is known.
+#[test]
+fn what_is_started_has_written_from_before_it_starts() {
+    let mut record = lived();
+    let api: ServiceName = "api".parse().unwrap();
+    let target = Target::New(api.clone(), 1);
+    let Change::Open(mut opened) = operation(1) else {
+        unreachable!()
+    };
+    opened.plan = Plan::of(vec![
+        Step::Create {
+            service: api.clone(),
+            number: 1,
+            name: String::from("shop-api-1"),
+            image: image(2),
+            hash: String::from("1-2"),
+            carried: Vec::new(),
+        },
+        Step::Start {
+            target,
+            service: api.clone(),
+            grace: Duration::ZERO,
+        },
+    ]);
+    let journal = |event: Event| Change::Journal(event.at(&at(0)));
+    let done = |index| Event::Done {
+        index,
+        outcome: Outcome::Done,
+    };
+    for change in [
+        Change::Open(opened),
+        journal(Event::Started { index: 0 }),
+        journal(done(0)),
+    ] {
+        record.apply(&change).unwrap();
+    }
+    assert_eq!(record.written.get(&api), None);
+    record.apply(&journal(Event::Started { index: 1 })).unwrap();
+    assert_eq!(record.written.get(&api), Some(&image(2)));
+    record.apply(&Change::Wrote(api.clone(), image(3))).unwrap();
+    assert_eq!(record.written.get(&api), Some(&image(3)));
 }

@@ -143,6 +143,7 @@ pub(crate) fn of_change(change: &Change) -> &'static str {
         Change::Learn(..) => "write migrations",
         Change::Bar(Some(_)) => "write bar",
         Change::Bar(None) => "write end of bar",
+        Change::Wrote(..) => "write what runs",
         Change::Collect(_) => RARE,
     }
 }

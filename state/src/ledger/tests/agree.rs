@@ -26,7 +26,7 @@ fn change(record: &StackRecord, kind: u8, variant: u8, next_id: u64) -> Option<C
         let index = usize::from(variant).checked_rem(count)?;
         Some(record.generations[index].number)
     };
-    Some(match kind % 20 {
+    Some(match kind % 21 {
         0 => Change::Accept(Box::new(life::request(v))),
         1 => Change::Begin(Box::new(life::generation(record.next_number().0))),
         2 => Change::SetCurrent(known()?),
@@ -62,6 +62,10 @@ fn change(record: &StackRecord, kind: u8, variant: u8, next_id: u64) -> Option<C
             life::history(v % 3),
         ),
         15 => Change::Bar(variant.is_multiple_of(2).then_some(v)),
+        16 => {
+            let (service, image) = life::generation(v % 3).release.images.into_iter().next()?;
+            Change::Wrote(service, image)
+        }
         _ => match &record.operation {
             None => Change::Open(Box::new(life::operation(next_id))),
             Some(open) => {

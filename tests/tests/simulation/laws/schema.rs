@@ -154,7 +154,8 @@ impl World {
     pub(super) fn has_moved_rightly(&mut self, after: &StackRecord, open: &OpenOperation, ending: &Ending) {
         let moves = |step: &Step| matches!(step, Step::Migrate { .. });
         let operation = &open.operation;
-        if !operation.plan.steps.iter().any(moves) || self.is_touched() {
+        let by_hand = self.laws.migrated.is_some_and(|at| at >= self.laws.opened_at);
+        if !operation.plan.steps.iter().any(moves) || self.is_touched() || by_hand {
             return;
         }
         let stands = Begun {
@@ -162,7 +163,7 @@ impl World {
             scars: self.data.scars,
         };
         match ending {
-            Ending::Undone { passing: false, .. } => {
+            Ending::Undone { .. } => {
                 if let Some(begun) = self.laws.begun.clone().filter(|begun| *begun != stands) {
                     let words = format!(
                         "a {} is taken back, and the schema is {stands:?} instead of {begun:?}",

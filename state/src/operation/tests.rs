@@ -1,0 +1,126 @@
+//! What a failure after the schema was moved leads to.
+
+#![allow(clippy::unwrap_used)]
+
+use std::time::Duration;
+
+use super::{Halt, Move, ended};
+use crate::fixture::{at, generation, image, record, release, request, service};
+use crate::journal::{Event, Kind, OpenOperation, Operation, Outcome};
+use crate::migration_tool::Migration;
+use crate::observed::SchemaHead;
+use crate::plan::Plan;
+use crate::record::StackRecord;
+use crate::release::{Author, GenerationNumber, Verdict};
+use crate::schema_fit::{Direction, SchemaMove};
+use crate::step::Step;
+
+/// A plan that moves the schema and then does one thing more, of which step `failed` has failed.
+fn failed(kind: Kind, direction: Direction, failed: usize, passing: bool, moved: bool) -> OpenOperation {
+    let migrate = Step::Migrate {
+        way: Box::new(SchemaMove {
+            direction,
+            by: Migration {
+                service: service("api"),
+                image: image(7),
+                command: vec![String::from("alembic")],
+                workdir: None,
+                within: Duration::from_secs(60),
+                lock_timeout: Duration::from_secs(1),
+            },
+            from: Some(SchemaHead::NoTable),
+            to: SchemaHead::NoTable,
+            revisions: Vec::new(),
+        }),
+    };
+    let keep = Step::KeepImage { image: image(7) };
+    let mut plan = Plan::of(vec![keep.clone(), migrate, keep]);
+    plan.schema_from = (direction == Direction::Up).then_some(1);
+    let mut open = OpenOperation::new(Operation {
+        id: 1,
+        kind,
+        generation: Some(GenerationNumber(2)),
+        request: request(2).id(),
+        by: Author::Agent,
+        why: String::new(),
+        begun: at(0),
+        plan,
+    });
+    for index in 0..failed {
+        for event in [
+            Event::Started { index },
+            Event::Done {
+                index,
+                outcome: Outcome::Done,
+            },
+        ] {
+            open.apply(event.at(&at(0))).unwrap();
+        }
+    }
+    let why = String::from("no");
+    for event in [
+        Event::Started { index: failed },
+        Event::Failed {
+            index: failed,
+            why,
+            passing,
+            moved,
+        },
+    ] {
+        open.apply(event.at(&at(0))).unwrap();
+    }
+    open
+}
+
+fn lived() -> StackRecord {
+    let mut record = record(vec![
+        generation(1, release(&[("api", 1)]), Verdict::Good),
+        generation(2, release(&[("api", 2)]), Verdict::Trial),
+    ]);
+    record.current = Some(GenerationNumber(1));
+    record
+}
+
+#[test]
+fn what_failed_after_the_schema_was_moved_is_not_taken_back_step_by_step() {
+    use Direction::{Down, Up};
+    let left = |passing| {
+        let why = String::from("no");
+        Move::Halt(Halt::Left { why, passing })
+    };
+    let check = |direction, at, passing, moved, expected: Move| {
+        let open = failed(Kind::Deploy, direction, at, passing, moved);
+        assert_eq!(open.next_move(), expected, "{direction:?} {at} {passing} {moved}");
+    };
+    // Nothing has moved yet.
+    check(Up, 0, true, false, Move::Back(0));
+    check(Up, 0, false, false, Move::Back(0));
+    check(Up, 1, true, false, Move::Back(1));
+    check(Up, 1, false, false, Move::Back(1));
+    // Half-way, or all the way.
+    check(Up, 1, false, true, left(false));
+    check(Up, 1, true, true, left(true));
+    check(Up, 2, false, false, left(false));
+    check(Up, 2, true, false, left(true));
+    // On the way down a copy is put back, but for what says nothing about what was gone to.
+    check(Down, 1, false, true, Move::Back(1));
+    check(Down, 2, false, false, Move::Back(2));
+    check(Down, 2, true, false, left(true));
+}
+
+#[test]
+fn what_is_left_in_passing_is_what_runs_and_nobody_is_to_blame() {
+    for kind in [Kind::Deploy, Kind::Rollback] {
+        let open = failed(kind, Direction::Up, 2, true, false);
+        let mut record = lived();
+        let why = String::from("no");
+        let changes = ended(&record, &open, &Halt::Left { why, passing: true }, &at(9));
+        record.operation = Some(open);
+        for change in &changes {
+            record.apply(change).unwrap();
+        }
+        assert_eq!(record.current, Some(GenerationNumber(2)), "{kind}");
+        assert!(record.quarantine.is_empty() && record.hold.is_none(), "{kind}");
+        assert_eq!(record.current().unwrap().verdict, Verdict::Trial, "{kind}");
+    }
+}
