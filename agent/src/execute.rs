@@ -2,6 +2,7 @@
 //! says itself what it is and how it is taken back, and who calls an operation away knows why.
 
 mod backups;
+mod restore;
 mod schema;
 
 use std::collections::BTreeMap;
@@ -456,6 +457,12 @@ impl Executor<'_> {
             Step::ReadMigrations { .. }
             | Step::Backup { .. }
             | Step::VerifyBackup { .. }
+            | Step::HandOn { .. }
+            | Step::RestoreBeside { .. }
+            | Step::DropRestored
+            | Step::TakePlace
+            | Step::GiveBack
+            | Step::DropBeside { .. }
             | Step::CloseDatabase { .. }
             | Step::CopyDatabase
             | Step::OpenDatabase
@@ -788,7 +795,8 @@ impl Looked {
 
 /// What is so from the start on of a step after which the database lets nobody in.
 fn barred(step: &Step, open: &OpenOperation) -> Option<Change> {
-    matches!(step, Step::CloseDatabase { .. } | Step::PutBack).then(|| Change::Bar(Some(open.operation.id)))
+    matches!(step, Step::CloseDatabase { .. } | Step::PutBack | Step::GiveBack)
+        .then(|| Change::Bar(Some(open.operation.id)))
 }
 
 /// What is so once a step is done that lets connections in again.

@@ -414,7 +414,7 @@ fn open_stacks(
         let (events, paths, stopped) = (events.clone(), Arc::clone(paths), stopped.clone());
         let name = name.clone();
         tokio::spawn(async move {
-            keep(stack, stopped, &events, &paths).await;
+            Box::pin(keep(stack, stopped, &events, &paths)).await;
             // The daemon is gone when nobody takes this.
             let _ = events.send(Event::Ended(name)).await;
         });

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use config::error::Problem;
-use state::backup::{BackupId, Proof};
+use jiff::Timestamp;
+use state::backup::{Dumped, Proof};
 use state::drift::Drift;
 use state::journal::Kind;
 use state::name::{AskId, ContainerId, Digest, EnvId, ImageId, ServiceName, StackName};
@@ -19,6 +20,7 @@ use state::time::Moment;
 use tokio::sync::{oneshot, watch};
 
 use crate::backup::{Listing, Progress};
+use crate::database::DatabaseCopy;
 use crate::engine::EngineInfo;
 
 /// What the daemon shows of one stack. Replaced whole after every pass.
@@ -52,6 +54,12 @@ pub struct Snapshot {
     pub progress: Option<Progress>,
     /// The backups that there are.
     pub backups: Known<Arc<Listing>>,
+    /// What was left beside the database, as last seen.
+    pub beside: Vec<DatabaseCopy>,
+    /// When the next backup of the schedule is due.
+    pub next_backup: Option<Timestamp>,
+    /// Why the last backup that nobody asked for failed.
+    pub backup_problem: Option<String>,
     /// The engine, or why it cannot be reached.
     pub engine: Known<EngineInfo>,
     /// When all this was seen.
@@ -151,6 +159,10 @@ pub enum ActKind {
         /// How.
         proof: Proof,
     },
+    /// Put a backup, or a file, into the database's place.
+    Restore,
+    /// Drop a database that was left beside the stack's own.
+    DropBeside,
 }
 
 impl ActKind {
@@ -165,6 +177,8 @@ impl ActKind {
             Self::Deny => "deny",
             Self::Backup { .. } => "backup",
             Self::VerifyBackup { .. } => "verify",
+            Self::Restore => "restore",
+            Self::DropBeside => "drop",
         }
     }
 }
@@ -182,8 +196,10 @@ pub struct Order {
     pub reason: Option<String>,
     /// The question that an answer is meant for, where they said which.
     pub ask: Option<AskId>,
-    /// The backup that it is about.
-    pub backup: Option<BackupId>,
+    /// What is restored, or made sure of.
+    pub dump: Option<Dumped>,
+    /// The database that is dropped.
+    pub database: Option<String>,
     /// Where the loop says what will happen, or why not.
     pub answer: oneshot::Sender<Result<Accepted, Refusal>>,
 }

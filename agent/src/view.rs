@@ -24,7 +24,7 @@ mod release;
 pub(crate) mod sample;
 mod seen;
 
-pub use backups::{BackupList, BackupRow, DamagedBackup, VerifiedRow};
+pub use backups::{BackupList, BackupRow, Backups, Beside, DamagedBackup, VerifiedRow};
 pub use doing::{Approval, Hold, NextUp, OperationNow, Pause, ProgressNow, Rollback};
 pub use health::{Failing, FailingProbe, Probe, Trial};
 pub use history::{GenerationRow, History, OperationRow, StepRow};
@@ -130,6 +130,12 @@ pub struct Status {
     pub probes: Vec<Probe>,
     /// Where the schema stands.
     pub schema: Option<Schema>,
+    /// What was left beside the database.
+    #[serde(default)]
+    pub beside: Vec<Beside>,
+    /// The backups, in short.
+    #[serde(default)]
+    pub backups: Option<Backups>,
     /// The engine.
     pub engine: Engine,
 }
@@ -177,6 +183,8 @@ impl Status {
             services: snapshot.services.iter().map(Service::of).collect(),
             probes: health::probes(snapshot),
             schema: snapshot.schema.as_ref().map(Schema::of),
+            beside: snapshot.beside.iter().map(Beside::of).collect(),
+            backups: Backups::of(snapshot),
             engine: seen::engine(snapshot),
         }
     }

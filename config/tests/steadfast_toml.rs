@@ -12,8 +12,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use expect_test::{Expect, expect};
+use state::backup::Proof;
 use state::migration_tool::UpgradeBy;
-use steadfast_config::settings::{ComposeFiles, ForeignSessions, ProbeKind, Settings, load, parse};
+use steadfast_config::settings::{ComposeFiles, ForeignSessions, ProbeKind, Schedule, Settings, load, parse};
 
 fn read(text: &str) -> Settings {
     match parse(Path::new("steadfast.toml"), text) {
@@ -449,6 +450,66 @@ fn a_database_never_has_its_password_here_and_none_is_repeated() {
             steadfast.toml:10:1: stack.a.database.migrations.upgrade: "upgrade" without a tool (add tool = "alembic", or take it out)
             steadfast.toml:10:11: stack.a.database.migrations.upgrade: "x" is not one of the possible values (it is one of "agent", "stack")
             steadfast.toml:11:10: stack.a.database.migrations.schema: "" is not a valid Postgres name: it has 1 to 63 bytes and no control characters"#]],
+    );
+}
+
+#[test]
+fn backups_have_a_schedule_a_term_and_somebody_who_takes_them_away() {
+    let of = |keys: &str| {
+        let text = format!(
+            "[stack.a]\ndirectory = \"/a\"\nprobe = []\n[stack.a.database]\nservice = \"db\"\n[stack.a.database.backup]\n{keys}"
+        );
+        read(&text)
+            .stacks
+            .into_values()
+            .next()
+            .unwrap()
+            .database
+            .unwrap()
+            .backup
+            .unwrap()
+    };
+    let plain = of("");
+    assert_eq!(
+        (plain.schedule, plain.verify, plain.keep),
+        (None, Proof::Restore, 10)
+    );
+    assert_eq!(
+        (plain.max_age, plain.after),
+        (Duration::from_secs(7 * 86_400), None)
+    );
+    let full = of(
+        "schedule = \"daily 03:05\"\nverify = \"off\"\nkeep = 3\nmax_age = \"0s\"\n\
+         after_backup = [\"/bin/copy\", \"to there\"]\nafter_backup_timeout = \"5m\"",
+    );
+    assert_eq!(full.schedule, Some(Schedule::Daily { hour: 3, minute: 5 }));
+    assert_eq!(
+        (full.verify, full.keep, full.max_age),
+        (Proof::None, 3, Duration::ZERO)
+    );
+    let after = full.after.unwrap();
+    assert_eq!((after.command.len(), after.within), (2, Duration::from_secs(300)));
+    let every = of("schedule = \"1h30m\"\nverify = \"list\"");
+    assert_eq!(every.schedule, Some(Schedule::Every(Duration::from_secs(5400))));
+    assert_eq!(every.verify, Proof::List);
+
+    check_stack(
+        "[stack.a.database]\nservice = \"db\"\n[stack.a.database.backup]\nschedule = \"daily 3:00\"\nverify = \"no\"\n\
+         keep = 0\nmax_age = 7\nafter_backup = []\nafter_backup_timeout = \"0s\"\nretain = 3",
+        expect![[r#"
+            steadfast.toml:7:12: stack.a.database.backup.schedule: "daily 3:00" is no schedule (write it as "daily 03:00", by the host's clock, or as an interval: "6h")
+            steadfast.toml:8:10: stack.a.database.backup.verify: "no" is not one of the possible values (it is one of "restore", "list", "off")
+            steadfast.toml:9:8: stack.a.database.backup.keep: 0 is out of range (it is a whole number, 1 to 1000, without quotes)
+            steadfast.toml:10:11: stack.a.database.backup.max_age: expected a duration, found the integer 7 (write it with its unit, in quotes: "7s")
+            steadfast.toml:11:1: stack.a.database.backup.after_backup: there is no program (write after_backup = ["/usr/local/bin/take-away"], or take it out)
+            steadfast.toml:12:24: stack.a.database.backup.after_backup_timeout: "0s" is out of range (it can be "1s" to "24h")
+            steadfast.toml:13:1: stack.a.database.backup.retain: unknown key "retain" (known keys here: after_backup, after_backup_timeout, keep, max_age, schedule, verify)"#]],
+    );
+    check_stack(
+        "[stack.a.database]\nservice = \"db\"\n[stack.a.database.backup]\nschedule = \"5m\"\nafter_backup_timeout = \"5m\"",
+        expect![[r#"
+            steadfast.toml:7:12: stack.a.database.backup.schedule: "5m" is out of range (it can be "10m" to "720h")
+            steadfast.toml:8:1: stack.a.database.backup.after_backup_timeout: "after_backup_timeout" without a command (add after_backup = ["…"], or take it out)"#]],
     );
 }
 

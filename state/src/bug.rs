@@ -51,6 +51,10 @@ pub enum Bug {
     DataChangeIsTakenBack,
     /// 8: a migration that failed half-way counts as one that did nothing.
     HalfMigrationCounts,
+    /// 8: the database that a restored one takes the place of is dropped.
+    OldDatabaseGoes,
+    /// 8: the copy that a rollback has left is dropped before there is a backup of it.
+    CopyGoesUnsaved,
     /// 9: a probe without an answer fails.
     UnknownIsFailing,
     /// 9: a list that cannot be had is empty.

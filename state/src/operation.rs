@@ -1,10 +1,11 @@
 //! What the beginning and the end of an operation change in the record, and what its journal lets
 //! follow. Pure: who carries a step out, and who is told of it, is the agent's.
 
-use crate::hold::Hold;
+use crate::hold::{Fact, Hold};
 use crate::journal::{Ending, Event, Kind, OpenOperation, Operation, Outcome, Progress};
 use crate::record::{Change, Restored, StackRecord, Standing};
 use crate::release::{Author, Blame, Generation, GenerationNumber, Quarantine, Request, Verdict};
+use crate::schema_fit::{head, same};
 use crate::stack_spec::OnUpdateFailure;
 use crate::step::{Step, Target};
 use crate::time::Moment;
@@ -253,6 +254,9 @@ fn after_success(record: &StackRecord, open: &OpenOperation, now: &Moment) -> Ve
         changes.extend(fetched(open));
     }
     changes.extend(applied(record, &open.operation, now));
+    if open.operation.kind == Kind::Restore {
+        changes.extend(after_restoring(record, open, now));
+    }
     changes
 }
 
@@ -286,6 +290,42 @@ fn applied(record: &StackRecord, operation: &Operation, now: &Moment) -> Vec<Cha
             }
         }
         _ => {}
+    }
+    changes
+}
+
+/// Other rows serve: what was seen before counts for nobody. A schema that nobody has proven this release with is a
+/// person's to decide about, as where somebody has moved it by hand.
+fn after_restoring(record: &StackRecord, open: &OpenOperation, now: &Moment) -> Vec<Change> {
+    let mut changes = vec![Change::Health(Box::default())];
+    let stands = (0..open.operation.plan.steps.len())
+        .rev()
+        .find_map(|at| match open.outcome(at) {
+            Some(Outcome::Schema(mark)) => Some(&mark.head),
+            _ => None,
+        });
+    let proven = record
+        .current()
+        .and_then(|current| Some((current.number, current.schema.as_ref()?)));
+    let frozen = record.hold.as_ref().is_some_and(|hold| hold.frozen);
+    if let (Some(is), Some((number, wanted))) = (stands, proven)
+        && !same(is, wanted)
+        && !frozen
+    {
+        let why = format!(
+            "a restored database took the place of the old one: its schema stands at {}, and generation {number} was proven at {}",
+            head(is),
+            head(wanted)
+        );
+        changes.push(Change::Hold(Some(Hold {
+            since: now.clone(),
+            why,
+            way_out: String::from(
+                "pin the release that it is of; or migrate it by hand to where it was; or `steadfast retry`, which takes it as it is",
+            ),
+            frozen: false,
+            until: [Fact::SchemaFits].into(),
+        })));
     }
     changes
 }
@@ -356,7 +396,7 @@ fn after_sticking(record: &StackRecord, open: &OpenOperation, why: &str, now: &M
             changes.extend(failed_deploy(record, open, why, now));
         }
     }
-    let takes_schema_back = |step: &Step| step.undo() == Some(Step::PutBack);
+    let takes_schema_back = |step: &Step| matches!(step.undo(), Some(Step::PutBack | Step::GiveBack));
     let plan = &open.operation.plan;
     if kind != Kind::Heal && plan.steps.iter().any(takes_schema_back) {
         // Whoever writes now would write to what may be half a schema.
@@ -364,7 +404,11 @@ fn after_sticking(record: &StackRecord, open: &OpenOperation, why: &str, now: &M
             since: now.clone(),
             why: format!("{kind} failed and could not be taken back: {why}"),
             way_out: String::from(
-                "see that the database runs and has room, then `steadfast rollback`; the copy made before lies beside it",
+                if kind == Kind::Restore {
+                    "see that the database runs, and which one has its name: the other one lies beside it; then `steadfast retry`"
+                } else {
+                    "see that the database runs and has room, then `steadfast rollback`; the copy made before lies beside it"
+                },
             ),
             frozen: true,
             until: std::collections::BTreeSet::new(),

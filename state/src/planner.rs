@@ -4,6 +4,7 @@
 mod bring_up;
 mod made;
 mod make_room;
+mod restore;
 mod schema;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +21,7 @@ use crate::schema_fit::Direction;
 use crate::stack_spec::{Nanos, OnUpdateFailure, ServiceSpec, UpdateConfig, UpdateOrder};
 use crate::step::{GRACE, Step};
 use made::{Made, Names, hand_over};
+pub use restore::{Restoring, restore};
 pub use schema::Schema;
 
 /// What is known of the ground that a plan is made for.

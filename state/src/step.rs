@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::backup::{BackupId, Proof};
+use crate::backup::{BackupId, Dumped, Proof};
 use crate::migration_tool::Migration;
 use crate::name::{ContainerId, ImageId, Revision, ServiceName};
 use crate::observed::{Attachment, Carried};
@@ -196,12 +196,35 @@ pub enum Step {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         copy: Option<u64>,
     },
+    /// Tells a command of the operator's of the backup that this operation has made. That it fails changes nothing.
+    HandOn {
+        /// The program and its first arguments.
+        command: Vec<String>,
+        /// How long it may take.
+        within: Duration,
+    },
     /// Makes sure of a backup that is there.
     VerifyBackup {
         /// Which.
         backup: BackupId,
         /// How.
         proof: Proof,
+    },
+    /// Restores into a new database beside the stack's own, which stays as it is.
+    RestoreBeside {
+        /// What.
+        dump: Dumped,
+    },
+    /// Drops what was restored, where it never had the database's name.
+    DropRestored,
+    /// What was restored takes the database's name; the one that has it, which is closed, is set aside and kept.
+    TakePlace,
+    /// The database that was set aside has its name again; what was restored is set aside and kept. It is closed then.
+    GiveBack,
+    /// Drops a database beside the stack's own that carries a mark of Steadfast. Cannot be taken back.
+    DropBeside {
+        /// Its name.
+        name: String,
     },
     /// Bars the database to everybody, once those that write to it have stopped.
     CloseDatabase {
@@ -275,6 +298,10 @@ impl Step {
                 | Self::ReadMigrations { .. }
                 | Self::Backup { .. }
                 | Self::VerifyBackup { .. }
+                | Self::HandOn { .. }
+                | Self::RestoreBeside { .. }
+                | Self::DropRestored
+                | Self::DropBeside { .. }
         )
     }
 
@@ -332,6 +359,8 @@ impl Step {
                 ran: false,
             },
             Self::CloseDatabase { .. } => Self::OpenDatabase,
+            Self::RestoreBeside { .. } => Self::DropRestored,
+            Self::TakePlace => Self::GiveBack,
             Self::Migrate { way } if way.direction == Direction::Down => Self::PutBack,
             Self::Pull { .. }
             | Self::KeepImage { .. }
@@ -346,6 +375,10 @@ impl Step {
             | Self::ReadMigrations { .. }
             | Self::Backup { .. }
             | Self::VerifyBackup { .. }
+            | Self::HandOn { .. }
+            | Self::DropRestored
+            | Self::GiveBack
+            | Self::DropBeside { .. }
             | Self::CopyDatabase
             | Self::OpenDatabase
             // Old containers serve on what is newer; where they cannot, a rollback follows.
@@ -420,6 +453,14 @@ impl fmt::Display for Step {
                 write!(f, "give {target} its restart policy ({policy:?})")
             }
             Self::Remove { target } => write!(f, "remove {target}"),
+            about_database => about_database.fmt_about_database(f),
+        }
+    }
+}
+
+impl Step {
+    fn fmt_about_database(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
             Self::ReadMigrations { by } => write!(
                 f,
                 "read the migrations in image {} of {}",
@@ -437,6 +478,12 @@ impl fmt::Display for Step {
                     Proof::None => "",
                 })
             }
+            Self::HandOn { command, within } => write!(
+                f,
+                "tell {} of the backup, at most {} s",
+                command.first().map_or("nobody", String::as_str),
+                within.as_secs()
+            ),
             Self::VerifyBackup { backup, proof } => {
                 let how = match proof {
                     Proof::Restore => "restore",
@@ -444,6 +491,13 @@ impl fmt::Display for Step {
                 };
                 write!(f, "{how} the backup {backup}, to make sure of it")
             }
+            Self::RestoreBeside { dump } => write!(f, "restore {dump} into a new database"),
+            Self::DropRestored => f.write_str("drop what was restored"),
+            Self::TakePlace => {
+                f.write_str("give what was restored the database's name, and keep the old one")
+            }
+            Self::GiveBack => f.write_str("give the old database its name back"),
+            Self::DropBeside { name } => write!(f, "drop the database {name}"),
             Self::CloseDatabase { .. } => f.write_str("bar the database, and see that nobody is in it"),
             Self::CopyDatabase => f.write_str("copy the database as it is"),
             Self::OpenDatabase => f.write_str("let connections to the database in again"),
@@ -456,6 +510,7 @@ impl fmt::Display for Step {
                 Ok(())
             }
             Self::PutBack => f.write_str("put the copy of the database into its place"),
+            _ => Ok(()),
         }
     }
 }

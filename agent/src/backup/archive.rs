@@ -115,6 +115,16 @@ impl Backups for Archive {
         self.restore_one(source, dump, operation, tell, within).await
     }
 
+    async fn hand_on(
+        &self,
+        stack: &StackName,
+        operation: u64,
+        command: &[String],
+        within: Duration,
+    ) -> Result<(), String> {
+        self.tell(stack, operation, command, within).await
+    }
+
     async fn clean(&self, source: Source<'_>, within: Duration) -> Result<(), BackupError> {
         let deadline = Deadline::new("cleaning up after backups", within);
         let _turn = self.turn(source.stack, deadline).await?;

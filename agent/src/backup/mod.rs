@@ -5,12 +5,14 @@ mod archive;
 mod deadline;
 mod digest;
 mod error;
+mod hand_on;
 mod make;
 mod manifest;
 mod needs;
 mod restore;
 mod retention;
 mod said;
+mod schedule;
 mod sink;
 mod space;
 mod store;
@@ -31,6 +33,7 @@ pub use self::error::BackupError;
 pub use self::manifest::{Format, How, Manifest, Verified, Why, id_of};
 pub use self::needs::{Need, needs};
 pub use self::retention::{Keep, surplus};
+pub use self::schedule::next;
 pub(crate) use self::space::show_bytes;
 pub use self::store::{Listing, Store};
 use crate::database::Place;
@@ -74,7 +77,7 @@ pub enum Dump<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Restored {
     /// The name of the new database, which lets nobody in. To take the database's place with
-    /// [`Staging::take_place`](crate::database::Staging::take_place), or to be dropped as a copy is.
+    /// [`Maintenance::take_place`](crate::database::Maintenance::take_place), or to be dropped as a copy is.
     pub database: PgName,
     /// Its tables.
     pub tables: u64,
@@ -146,6 +149,16 @@ pub trait Backups: Send + Sync {
         tell: Tell<'_>,
         within: Duration,
     ) -> Result<Restored, BackupError>;
+
+    /// Runs a command of the operator's with the paths of the dump that an operation has made and of its manifest, and
+    /// ends it when its time is over, or when it is dropped. `Err`: why it did not end well, for people.
+    async fn hand_on(
+        &self,
+        stack: &StackName,
+        operation: u64,
+        command: &[String],
+        within: Duration,
+    ) -> Result<(), String>;
 
     /// Ends and removes what calls of this stack have left that were interrupted: half a dump, a tool that goes on,
     /// a database that was restored into.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use state::backup::BackupId;
+use state::backup::{BackupId, Dumped};
 use state::record::StackRecord;
 use state::release::GenerationNumber;
 use state::retention::KEPT_GOOD;
@@ -75,6 +75,94 @@ pub fn needs(record: &StackRecord, backups: &[Manifest]) -> BTreeMap<BackupId, V
 fn is_about(step: &Step, id: &BackupId) -> bool {
     match step {
         Step::VerifyBackup { backup, .. } => backup == id,
+        Step::RestoreBeside {
+            dump: Dumped::Backup(backup),
+        } => backup == id,
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use state::journal::{Kind, OpenOperation, Operation};
+    use state::name::Digest;
+    use state::observed::SchemaHead;
+    use state::plan::Plan;
+    use state::release::{Author, Verdict};
+
+    use super::super::manifest::tests::sample;
+    use super::*;
+    use crate::view::sample as story;
+
+    /// Of three, an hour apart, which operations' are needed by what? `at`: the schema of each, and whether it was
+    /// restored.
+    fn check(record: &StackRecord, at: [(&str, bool); 3], expected: &[(u64, &str)]) {
+        let backups: Vec<Manifest> = (1..)
+            .zip(at)
+            .map(|(operation, (head, restored))| {
+                let mut backup = sample(operation, i64::try_from(operation).unwrap());
+                backup.counted.head = SchemaHead::At([head.parse().unwrap()].into());
+                backup.verified = backup.verified.filter(|_| restored);
+                backup
+            })
+            .collect();
+        let found: Vec<(u64, String)> = needs(record, &backups)
+            .into_iter()
+            .flat_map(|(id, needs)| {
+                needs
+                    .into_iter()
+                    .map(move |need| (id.operation(), need.to_string()))
+            })
+            .collect();
+        let expected: Vec<(u64, String)> = expected
+            .iter()
+            .map(|(id, need)| (*id, (*need).to_owned()))
+            .collect();
+        assert_eq!(found, expected, "{at:?}");
+    }
+
+    #[test]
+    fn the_newest_that_was_restored_serves_each_generation() {
+        // Generations 1 and 2 are good.
+        let mut record = story::snapshot("steady").record;
+        for (generation, head) in record.generations.iter_mut().zip(["a1", "b2"]) {
+            generation.schema = Some(SchemaHead::At([head.parse().unwrap()].into()));
+        }
+        let all = |head| [(head, true), (head, true), (head, true)];
+        check(&record, all("a1"), &[(3, "generation 1")]);
+        check(
+            &record,
+            [("a1", true), ("b2", true), ("b2", false)],
+            &[(1, "generation 1"), (2, "generation 2")],
+        );
+        check(&record, all("c3"), &[]);
+        record.generations[0].verdict = Verdict::Bad;
+        check(&record, all("a1"), &[]);
+        record.generations[1].schema = None;
+        check(&record, all("b2"), &[]);
+    }
+
+    #[test]
+    fn what_an_operation_works_on_stays() {
+        let mut record = story::snapshot("nothing yet").record;
+        let backup = sample(2, 2).id;
+        let step = Step::VerifyBackup {
+            backup,
+            proof: state::backup::Proof::Restore,
+        };
+        record.operation = Some(OpenOperation::new(Operation {
+            id: 3,
+            kind: Kind::Backup,
+            generation: None,
+            request: Digest::of(b""),
+            by: Author::Agent,
+            why: String::new(),
+            begun: story::snapshot("steady").taken,
+            plan: Plan::of(vec![step]),
+        }));
+        let at = [("a1", false); 3];
+        check(&record, at, &[(2, "operation 3"), (3, "operation 3")]);
     }
 }

@@ -48,7 +48,8 @@ impl Store {
         self.directory(stack).join(format!("{id}.dump"))
     }
 
-    fn manifest(&self, stack: &StackName, id: &BackupId) -> PathBuf {
+    /// Where its manifest is.
+    pub fn manifest(&self, stack: &StackName, id: &BackupId) -> PathBuf {
         self.directory(stack).join(format!("{id}.json"))
     }
 

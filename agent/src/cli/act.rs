@@ -1,7 +1,6 @@
 //! The commands that ask the daemon to do something. It decides, records who asked, and answers
 //! with what will happen; `--wait` follows that to its end.
 
-use std::io::{self, IsTerminal as _, Write as _};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -10,6 +9,7 @@ use state::name::{AskId, StackName};
 use super::args::{Common, Following};
 use super::failure::{Failure, Outcome};
 use super::follow::{Goal, follow};
+use super::operation;
 use super::output;
 use super::reading::Daemon;
 use super::text::printable;
@@ -26,7 +26,7 @@ pub(super) async fn retry(common: &Common, order: Following) -> Outcome {
 pub(super) async fn rollback(common: &Common, order: Following, yes: bool, schema_fits: bool) -> Outcome {
     let daemon = Daemon::of(common);
     let status = look(&daemon, &order.stack).await?;
-    if !yes && io::stdin().is_terminal() && !confirm(&status)? {
+    if !yes && !confirm(&status)? {
         return Err(Failure::new(5, "nothing was done"));
     }
     let body = ActBody {
@@ -152,12 +152,5 @@ fn confirm(status: &Status) -> Result<bool, Failure> {
             status.stack
         ),
     };
-    let failed = |error: io::Error| Failure::new(1, format!("cannot ask: {error}"));
-    let mut err = anstream::stderr().lock();
-    write!(err, "{} [y/N] ", printable(&question))
-        .and_then(|()| err.flush())
-        .map_err(failed)?;
-    let mut line = String::new();
-    io::stdin().read_line(&mut line).map_err(failed)?;
-    Ok(matches!(line.trim(), "y" | "Y" | "yes" | "Yes"))
+    operation::confirm(&question)
 }

@@ -156,6 +156,9 @@ pub(super) enum Command {
         #[command(flatten)]
         make: MakeBackup,
     },
+    /// Put a backup, or a dump of your own, into the database's place; the database as it was is kept
+    #[command(after_help = help::RESTORE)]
+    Restore(Restore),
     /// Show all of it on a stack of its own: a release turns bad, and is taken back
     #[command(after_help = help::DEMO)]
     Demo(crate::demo::Args),
@@ -172,6 +175,19 @@ pub(super) enum BackupCommand {
         /// Print JSON
         #[arg(long)]
         json: bool,
+    },
+    /// Drop a database that was left beside the stack's own
+    #[command(after_help = help::BACKUP_DROP)]
+    Drop {
+        /// The stack
+        stack: StackName,
+        /// Its name, as `steadfast status` shows it
+        name: String,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+        #[command(flatten)]
+        follow: Follow,
     },
     /// Make sure of a backup that is there: its file is what was written, and what it restores to is what was counted
     #[command(after_help = help::BACKUP_VERIFY)]
@@ -190,6 +206,27 @@ pub(super) enum BackupCommand {
         #[arg(long, conflicts_with = "no_wait")]
         json: bool,
     },
+}
+
+/// A backup, or a file, that is to take the database's place.
+#[derive(Debug, Args)]
+pub(super) struct Restore {
+    /// The stack
+    pub(super) stack: StackName,
+    /// A backup, as `backup list` shows it; or a file: of `pg_dump`'s custom format, or SQL as `pg_dump` writes it
+    #[arg(value_name = "BACKUP|FILE")]
+    pub(super) dump: String,
+    /// Do not ask
+    #[arg(long, short)]
+    pub(super) yes: bool,
+    /// Why; it goes into the record
+    #[arg(long, value_name = "TEXT")]
+    pub(super) reason: Option<String>,
+    #[command(flatten)]
+    pub(super) follow: Follow,
+    /// Print JSON
+    #[arg(long, conflicts_with = "no_wait")]
+    pub(super) json: bool,
 }
 
 /// A backup that is made now.
@@ -450,6 +487,10 @@ mod tests {
         check("steadfast backup list shop --json", true);
         check("steadfast backup verify shop 20261126T191500Z-7 --list", true);
         check("steadfast backup verify shop yesterday", false);
+        check("steadfast backup drop shop shop_before_20261126T191500Z -y", true);
+        check("steadfast restore shop 20261126T191500Z-7 --yes", true);
+        check("steadfast restore shop backup.sql --no-wait", true);
+        check("steadfast restore shop", false);
         check("steadfast backup verify shop", false);
     }
 }

@@ -42,6 +42,15 @@ pub(super) async fn run(common: &Common, command: Option<BackupCommand>, make: M
             };
             order.run(&daemon, |row| row.id == id.to_string()).await
         }
+        (
+            Some(BackupCommand::Drop {
+                stack,
+                name,
+                yes,
+                follow,
+            }),
+            _,
+        ) => drop_beside(common, &stack, name, yes, &follow).await,
         (None, Some(stack)) => {
             let body = ActBody {
                 proof: Some(make.proof.into()),
@@ -99,6 +108,34 @@ impl Asking<'_> {
         output::print(&one(stack, row, &Reader::here()))?;
         Ok(0)
     }
+}
+
+async fn drop_beside(
+    common: &Common,
+    stack: &StackName,
+    name: String,
+    yes: bool,
+    follow: &Follow,
+) -> Outcome {
+    let question = format!("{stack}: drop the database {name}, with all that is in it?");
+    if !yes && !operation::confirm(&question)? {
+        return Err(Failure::new(5, "nothing was done"));
+    }
+    let daemon = Daemon::of(common);
+    let words = format!("{stack}: {} is dropped\n", printable(&name));
+    let body = ActBody {
+        database: Some(name),
+        ..ActBody::default()
+    };
+    let answer = daemon.client.act(stack.as_str(), "drop", &body).await;
+    let answer = answer.map_err(|error| daemon.failure(error))?;
+    let Some(id) = answer.operation.filter(|_| !follow.no_wait) else {
+        output::print(&format!("{stack}: begun: {}\n", printable(&answer.will)))?;
+        return Ok(0);
+    };
+    operation::follow(&daemon, stack.as_str(), id, follow.timeout).await?;
+    output::print(&words)?;
+    Ok(0)
 }
 
 async fn list(common: &Common, stack: &StackName, json: bool) -> Outcome {

@@ -245,6 +245,38 @@ Exit codes:
   3 the daemon or the engine is not reachable
   5 refused: something is under way, or there is no such backup";
 
+pub(super) const BACKUP_DROP: &str = "\
+Examples:
+  steadfast status shop
+  steadfast backup drop shop shop_before_20261126T191500Z
+
+Touches: that one database, which carries a mark of Steadfast and is in nobody's
+use. It cannot be had back.
+
+Exit codes:
+  0 dropped, or gone already    1 failed: it has no mark, or somebody is in it
+  2 no such stack    3 the daemon or the engine is not reachable
+  5 refused, or you said no";
+
+pub(super) const RESTORE: &str = "\
+Examples:
+  steadfast backup list shop
+  steadfast restore shop 20261126T191500Z-7
+  steadfast restore shop ./backup.sql --yes --reason 'rows were deleted'
+
+It is restored into a new database first, and the database as it is backed up;
+then the services that write stop, the names change hands, and they start again.
+What fails is taken back whole: the old database is in use again. It stays
+beside as NAME_before_TIME until you drop it.
+
+Touches: the database; the containers of the services that depend on it, which
+are stopped and started.
+
+Exit codes:
+  0 restored    1 failed, and everything is as before    2 bad usage
+  3 the daemon or the engine is not reachable
+  5 refused (something is under way, no such backup), or you said no";
+
 pub(super) const DEMO: &str = "\
 Examples:
   steadfast demo

@@ -14,7 +14,7 @@ use crate::view::{History, PlanView, Service, Status, sample};
 const NAME: &str = "payments-and-billing-production-eu-central-1";
 
 /// All that there are.
-pub(super) const SITUATIONS: [&str; 19] = [
+pub(super) const SITUATIONS: [&str; 20] = [
     "steady",
     "deploying",
     "taking back",
@@ -30,6 +30,7 @@ pub(super) const SITUATIONS: [&str; 19] = [
     "first contact",
     "denied",
     "orphan",
+    "restored",
     "paused",
     "input error",
     "engine away",

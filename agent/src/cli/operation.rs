@@ -1,5 +1,6 @@
 //! Following one operation of the daemon's to its end.
 
+use std::io::{self, IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
 use super::backup::bytes;
@@ -18,6 +19,22 @@ const PACE: Duration = Duration::from_millis(300);
 const TOLD_EVERY: Duration = Duration::from_secs(2);
 /// Of the operations that have ended so many are looked through.
 const OPERATIONS: u32 = 20;
+
+/// Asks the person at the terminal; where there is none, whoever wrote the script has meant it. The end of the input is
+/// a no.
+pub(super) fn confirm(question: &str) -> Result<bool, Failure> {
+    if !io::stdin().is_terminal() {
+        return Ok(true);
+    }
+    let failed = |error: io::Error| Failure::new(1, format!("cannot ask: {error}"));
+    let mut err = anstream::stderr().lock();
+    write!(err, "{} [y/N] ", printable(question))
+        .and_then(|()| err.flush())
+        .map_err(failed)?;
+    let mut line = String::new();
+    io::stdin().read_line(&mut line).map_err(failed)?;
+    Ok(matches!(line.trim(), "y" | "Y" | "yes" | "Yes"))
+}
 
 /// Waits for the end of operation `id`, and says what happens on standard error. An error where it did not succeed.
 pub(super) async fn follow(

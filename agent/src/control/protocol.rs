@@ -2,10 +2,11 @@
 //! bodies of reads are in `view`. Both ends of the wire are in this crate, and old clients may meet
 //! a new daemon: fields are added, never renamed.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use state::backup::{BackupId, Proof};
+use state::backup::{BackupId, Dumped, Proof};
 use state::name::AskId;
 
 use crate::shared::{ActKind, Refusal};
@@ -41,9 +42,15 @@ pub struct ActBody {
     /// How a `backup` or a `verify` makes sure; without it by restoring.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proof: Option<Proof>,
-    /// The backup that a `verify` is about.
+    /// The backup that a `verify` or a `restore` is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backup: Option<BackupId>,
+    /// The file that is restored, instead of a backup: an absolute path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<PathBuf>,
+    /// The database that a `drop` is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database: Option<String>,
 }
 
 /// The answer to an act that will be carried out.
@@ -78,6 +85,12 @@ impl From<Refusal> for ErrorBody {
 }
 
 impl ActBody {
+    /// What is restored, or made sure of.
+    pub fn dump(&self) -> Option<Dumped> {
+        let backup = self.backup.clone().map(Dumped::Backup);
+        backup.or_else(|| self.file.clone().map(Dumped::File))
+    }
+
     /// The act that `word` and this body name, or what is wrong with them.
     pub fn act(&self, word: &str) -> Result<ActKind, String> {
         if self.schema_fits && word != "rollback" {
@@ -89,8 +102,21 @@ impl ActBody {
         if self.proof.is_some() && !matches!(word, "backup" | "verify") {
             return Err(format!("{} has no proof", word.escape_debug()));
         }
-        if self.backup.is_some() != (word == "verify") {
-            return Err(String::from("a verify, and nothing else, has a backup"));
+        let named = usize::from(self.backup.is_some()) + usize::from(self.file.is_some());
+        match word {
+            "restore" if named != 1 => return Err(String::from("a restore is of a backup or of a file")),
+            "verify" if self.backup.is_none() || self.file.is_some() => {
+                return Err(String::from("a verify is of a backup"));
+            }
+            "restore" | "verify" => {}
+            _ if named > 0 => return Err(format!("{} has no backup", word.escape_debug())),
+            _ => {}
+        }
+        if self.file.as_ref().is_some_and(|file| !file.is_absolute()) {
+            return Err(String::from("the path of the file is not absolute"));
+        }
+        if self.database.is_some() != (word == "drop") {
+            return Err(String::from("a drop, and nothing else, is of a database"));
         }
         let proof = self.proof.unwrap_or_default();
         let act = match word {
@@ -99,6 +125,8 @@ impl ActBody {
                 return Err(String::from("to verify a backup is to restore it, or to list it"));
             }
             "verify" => ActKind::VerifyBackup { proof },
+            "restore" => ActKind::Restore,
+            "drop" => ActKind::DropBeside,
             "retry" => ActKind::Retry,
             "rollback" => ActKind::Rollback {
                 schema_fits: self.schema_fits,

@@ -298,9 +298,10 @@ async fn act(
         stack: snapshot.record.stack.clone(),
         act: kind,
         by: app.access.author(peer),
+        dump: body.dump(),
+        database: body.database,
         reason: body.reason,
         ask: body.ask,
-        backup: body.backup,
         answer,
     };
     pass_on(&app.orders, order, answered).await

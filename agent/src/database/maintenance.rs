@@ -54,6 +54,29 @@ pub trait Maintenance: Send + Sync {
         within: Duration,
     ) -> Result<(), DatabaseError>;
 
+    /// What was restored takes the database's name, with the owner, rights, settings, connection limit and comment of
+    /// the database, which goes by the name `before` from now on, closed, as in [`Maintenance::put_back`]: nobody is
+    /// connected to it, and what has its name is closed. Where it was done before, nothing is.
+    async fn take_place(
+        &self,
+        place: Place<'_>,
+        restored: &PgName,
+        before: &PgName,
+        operation: u64,
+        within: Duration,
+    ) -> Result<(), DatabaseError>;
+
+    /// Takes [`Maintenance::take_place`] back: what goes by the name `before` has the database's name again, and what
+    /// has it is set aside as `restored`, and kept. It is closed. Where nothing was set aside, nothing is done.
+    async fn give_back(
+        &self,
+        place: Place<'_>,
+        restored: &PgName,
+        before: &PgName,
+        operation: u64,
+        within: Duration,
+    ) -> Result<(), DatabaseError>;
+
     /// Drops what carries our mark, or is half-made by us; anything else is an error. Gone is done.
     async fn drop_copy(&self, place: Place<'_>, name: &PgName, within: Duration)
     -> Result<(), DatabaseError>;
@@ -142,6 +165,32 @@ impl Maintenance for Postgres {
         login
             .bounded(within, put_back::put_back(&login, copy, aside, operation, within))
             .await
+    }
+
+    async fn take_place(
+        &self,
+        place: Place<'_>,
+        restored: &PgName,
+        before: &PgName,
+        operation: u64,
+        within: Duration,
+    ) -> Result<(), DatabaseError> {
+        let login = place.login()?;
+        let taking = put_back::take_place(&login, restored, before, operation, within);
+        login.bounded(within, taking).await
+    }
+
+    async fn give_back(
+        &self,
+        place: Place<'_>,
+        restored: &PgName,
+        before: &PgName,
+        operation: u64,
+        within: Duration,
+    ) -> Result<(), DatabaseError> {
+        let login = place.login()?;
+        let giving = put_back::give_back(&login, restored, before, operation, within);
+        login.bounded(within, giving).await
     }
 
     async fn drop_copy(

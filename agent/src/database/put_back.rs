@@ -58,6 +58,32 @@ pub(super) async fn take_place(
     done
 }
 
+/// What was set aside has the name again, and what had taken it is set aside.
+pub(super) async fn give_back(
+    login: &Login,
+    restored: &PgName,
+    before: &PgName,
+    operation: u64,
+    within: Duration,
+) -> Result<(), DatabaseError> {
+    let database = login.database()?;
+    for name in [restored, before] {
+        check_ours(&database, name)?;
+    }
+    let link = Link::alone(login, &database, within).await?;
+    let mark = mark(CopyKind::Aside, &database, operation);
+    let done = match entry(&link, before).await? {
+        // It was never set aside, or has its name again.
+        None => Ok(()),
+        Some(found) if found.is(&mark) => {
+            swap_or_not(&link, &database, before, restored, &database, &mark).await
+        }
+        Some(found) => Err(taken(&found)),
+    };
+    link.end().await;
+    done
+}
+
 /// What has the properties that the new one gets: the database, or what is aside where it has no name any more.
 /// `None`: it was done before.
 async fn source<'a>(

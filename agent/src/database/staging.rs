@@ -6,7 +6,6 @@ use async_trait::async_trait;
 use config::settings::PgName;
 use tokio::io::AsyncBufRead;
 
-use super::put_back::take_place;
 use super::script::run_script;
 use super::snapshot::{Census, Snapshot, census, snapshot};
 use super::{DatabaseError, Maintenance, Place, Postgres, scratch};
@@ -61,18 +60,6 @@ pub trait Staging: Maintenance {
         &self,
         place: Place<'_>,
         name: &PgName,
-        operation: u64,
-        within: Duration,
-    ) -> Result<(), DatabaseError>;
-
-    /// What was restored takes the database's name, with the owner, rights, settings, connection limit and comment of
-    /// the database, which goes by the name `before` from now on, closed, as in [`Maintenance::put_back`]: nobody is
-    /// connected to it, and what has its name is closed. Where it was done before, nothing is.
-    async fn take_place(
-        &self,
-        place: Place<'_>,
-        restored: &PgName,
-        before: &PgName,
         operation: u64,
         within: Duration,
     ) -> Result<(), DatabaseError>;
@@ -172,19 +159,6 @@ impl Staging for Postgres {
         let login = place.login()?;
         let keeping = scratch::keep_restored(&login, name, operation, within);
         login.bounded(within, keeping).await
-    }
-
-    async fn take_place(
-        &self,
-        place: Place<'_>,
-        restored: &PgName,
-        before: &PgName,
-        operation: u64,
-        within: Duration,
-    ) -> Result<(), DatabaseError> {
-        let login = place.login()?;
-        let taking = take_place(&login, restored, before, operation, within);
-        login.bounded(within, taking).await
     }
 
     async fn drop_scratch(

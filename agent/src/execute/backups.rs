@@ -12,7 +12,7 @@ use crate::backup::{Ask, BackupError, How, Manifest, Source, Verified, Why};
 use crate::database::copy_name;
 
 /// How long it may take to take away what was given up.
-const CLEAN: Duration = Duration::from_secs(30);
+pub(super) const CLEAN: Duration = Duration::from_secs(30);
 
 impl Executor<'_> {
     /// A backup of this operation. Whatever goes wrong says nothing about a release.
@@ -25,7 +25,7 @@ impl Executor<'_> {
     ) -> Result<Outcome, Trouble> {
         // What a migration is compared with later.
         let mark = match open.operation.kind {
-            Kind::Backup => None,
+            Kind::Backup | Kind::Restore => None,
             _ => match self.mark(work).await {
                 Err(Trouble::Failure(Failure::Final(why))) => return Err(away(why)),
                 mark => Some(mark?),
@@ -66,6 +66,33 @@ impl Executor<'_> {
             "backup {}: {} bytes, {} tables {how} in {}",
             made.id, made.bytes, verified.tables, state::decide::span(verified.took)
         );
+    }
+
+    /// Tells the operator's command. The backup is there, whatever comes of that.
+    pub(super) async fn hand_on(
+        &self,
+        work: &Work<'_>,
+        open: &OpenOperation,
+        command: &[String],
+        within: Duration,
+    ) -> Result<Outcome, Trouble> {
+        let told = work
+            .backups
+            .hand_on(self.stack, open.operation.id, command, within);
+        let failure = tokio::select! {
+            biased;
+            // Cancel-safe: a watch loses no value.
+            failure = self.called_away() => failure,
+            // Whoever is dropped is ended.
+            told = told => return Ok(match told {
+                Ok(()) => Outcome::Done,
+                Err(why) => {
+                    tracing::error!(stack = %self.stack, "after_backup: {why}");
+                    Outcome::Told(format!("after_backup failed, and the backup stays: {why}"))
+                }
+            }),
+        };
+        Err(Trouble::Failure(failure))
     }
 
     /// Makes sure of one that is there: here it is the backup that is judged.
@@ -145,7 +172,7 @@ fn how(proof: Proof) -> Option<How> {
     }
 }
 
-fn unproven(error: &BackupError) -> Trouble {
+pub(super) fn unproven(error: &BackupError) -> Trouble {
     let why = error.to_string();
     // What took too long takes too long again.
     if error.may_pass() && !matches!(error, BackupError::Late { .. }) {

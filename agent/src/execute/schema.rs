@@ -77,7 +77,13 @@ impl Executor<'_> {
         match step {
             Step::ReadMigrations { by } => return self.read_migrations(work, open, index, by).await,
             Step::Backup { proof, copy } => return self.back_up(work, open, *proof, *copy).await,
+            Step::HandOn { command, within } => return self.hand_on(work, open, command, *within).await,
             Step::VerifyBackup { backup, proof } => return self.verify_backup(work, backup, *proof).await,
+            Step::RestoreBeside { .. }
+            | Step::DropRestored
+            | Step::TakePlace
+            | Step::GiveBack
+            | Step::DropBeside { .. } => return self.on_restore(work, open, step).await,
             Step::CloseDatabase { end_foreign } => self.close(work, *end_foreign).await?,
             Step::CopyDatabase => {
                 let (place, within) = (self.place(work).await?, work.long());

@@ -145,6 +145,7 @@ impl Stack {
         };
         self.progress = None;
         self.backups_at = None;
+        self.beside_at = None;
         // However that ended, this is how far the journal goes, and this is what its steps have written down.
         self.record.operation = Some(open);
         let halt = halt.inspect_err(|stop| {

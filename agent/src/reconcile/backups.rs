@@ -1,15 +1,17 @@
 //! Backups of the database: which there are, and the operations that are about them. They begin beside whatever is
 //! watched, and give way to all that is more urgent.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use state::backup::Proof;
+use state::backup::{BackupId, Dumped, Proof};
 use state::journal::{Kind, Operation};
 use state::name::Digest;
 use state::observed::Known;
 use state::order::{self, Refused};
 use state::plan::Plan;
+use state::planner::{Restoring, restore};
 use state::record::{Act, Change};
 use state::release::{Author, Request};
 use state::step::Step;
@@ -46,7 +48,15 @@ impl Stack {
             .clone()
             .unwrap_or_else(|| format!("{} asked for it", order.by));
         let will = plan.steps.first().map(ToString::to_string).unwrap_or_default();
-        match self.begin_backup(order.by.clone(), why, plan, Some(act)).await {
+        let begun = self
+            .begin_backup(Kind::Backup, order.by.clone(), why, plan, Some(act))
+            .await;
+        self.answer_and_carry_on(order, will, begun).await;
+    }
+
+    /// Answers an order when its operation has begun, and carries that out.
+    async fn answer_and_carry_on(&mut self, order: Order, will: String, begun: Result<Option<u64>, Stop>) {
+        match begun {
             Ok(Some(operation)) => {
                 let accepted = Accepted {
                     will,
@@ -68,45 +78,122 @@ impl Stack {
         }
     }
 
+    /// Carries out an order to restore. It is answered when it has begun.
+    pub(super) async fn order_to_restore(&mut self, order: Order, act: Act) {
+        let plan = match self.plan_to_restore(&order).await {
+            Ok(Ok(plan)) => plan,
+            Ok(Err(refused)) => return self.answer(order, Err::<Accepted, _>(refused.into())),
+            Err(stop) => return self.answer(order, Err::<Accepted, _>(unreached(&stop))),
+        };
+        let why = order
+            .reason
+            .clone()
+            .unwrap_or_else(|| format!("{} asked for it", order.by));
+        let dump = order.dump.as_ref().map(ToString::to_string).unwrap_or_default();
+        let will = format!("restores {dump}; the database as it is stays beside it");
+        let begun = self
+            .begin_backup(Kind::Restore, order.by.clone(), why, plan, Some(act))
+            .await;
+        self.answer_and_carry_on(order, will, begun).await;
+        self.schema_at = None;
+    }
+
+    async fn plan_to_restore(&mut self, order: &Order) -> Result<Result<Plan, Refused>, Stop> {
+        if let Err(refused) = order::about_backups(&self.record) {
+            return Ok(Err(refused));
+        }
+        let Some(settings) = self.settings.database.clone() else {
+            return Ok(Err(self.no_database()));
+        };
+        let looked = match &order.dump {
+            Some(Dumped::Backup(id)) => self.knows(id),
+            Some(Dumped::File(path)) => is_there(path),
+            None => Err(Refused::new(
+                "nothing is named to restore",
+                "name a backup or a file",
+            )),
+        };
+        if let Err(refused) = looked {
+            return Ok(Err(refused));
+        }
+        let dump = order.dump.clone();
+        self.reach().await?;
+        self.observe().await?;
+        let Some((wanted, dump)) = self.wanted()?.zip(dump) else {
+            let refused = Refused::new(
+                "nothing is deployed into whose database it could go",
+                "pin a release first",
+            );
+            return Ok(Err(refused));
+        };
+        let mut running = Vec::new();
+        let runs: Vec<_> = self
+            .seen
+            .iter()
+            .filter(|c| c.state.is_running() && !c.oneoff)
+            .collect();
+        for container in runs {
+            running.extend(self.edges.engine.container(container.id.as_str()).await?);
+        }
+        let (database, end_foreign) = self.schema_ground(&wanted.spec);
+        let ground = Restoring {
+            spec: &wanted.spec,
+            running: &running,
+            database: database.as_ref(),
+            migrates: settings.migrations.tool.as_ref().map(|tool| &tool.service),
+            end_foreign,
+        };
+        Ok(restore(dump, &ground).map_err(|cycle| Refused::new(cycle.to_string(), "mend the Compose file")))
+    }
+
+    fn no_database(&self) -> Refused {
+        let way_out = format!(
+            "write [stack.{}.database] into steadfast.toml",
+            self.settings.name
+        );
+        Refused::new("the stack has no database that the agent knows of", way_out)
+    }
+
+    /// Whether there is such a backup.
+    fn knows(&self, id: &BackupId) -> Result<(), Refused> {
+        let way_out = format!("`steadfast backup list {}` has them", self.settings.name);
+        match self.edges.backups.list(&self.settings.name) {
+            Ok(listing) if listing.backups.iter().any(|found| found.id == *id) => Ok(()),
+            Ok(listing) => Err(match listing.damaged.into_iter().find(|(found, _)| found == id) {
+                Some((_, what)) => Refused::new(format!("the backup {id} is damaged: {what}"), way_out),
+                None => Refused::new(format!("there is no backup {id}"), way_out),
+            }),
+            Err(error) => Err(Refused::new(error.to_string(), way_out)),
+        }
+    }
+
     fn plan_about_backups(&self, order: &Order) -> Result<Plan, Refused> {
         order::about_backups(&self.record)?;
         if self.settings.database.is_none() {
-            let way_out = format!(
-                "write [stack.{}.database] into steadfast.toml",
-                self.settings.name
-            );
-            return Err(Refused::new(
-                "the stack has no database that the agent knows of",
-                way_out,
-            ));
+            return Err(self.no_database());
         }
-        let step = match (order.act, &order.backup) {
-            (ActKind::VerifyBackup { proof }, Some(backup)) => {
-                let known = self
-                    .backups
-                    .known()
-                    .is_some_and(|listing| listing.backups.iter().any(|found| found.id == *backup));
-                if !known {
-                    let way_out = format!("`steadfast backup list {}` has them", self.settings.name);
-                    return Err(Refused::new(format!("there is no backup {backup}"), way_out));
-                }
+        let step = match (order.act, &order.dump, &order.database) {
+            (ActKind::VerifyBackup { proof }, Some(Dumped::Backup(backup)), _) => {
+                self.knows(backup)?;
                 Step::VerifyBackup {
                     backup: backup.clone(),
                     proof,
                 }
             }
-            (ActKind::Backup { proof }, _) => Step::Backup { proof, copy: None },
+            (ActKind::DropBeside, _, Some(name)) => Step::DropBeside { name: name.clone() },
+            (ActKind::Backup { proof }, ..) => Step::Backup { proof, copy: None },
             _ => Step::Backup {
                 proof: Proof::Restore,
                 copy: None,
             },
         };
-        Ok(Plan::of(vec![step]))
+        Ok(self.handed_on(vec![step]))
     }
 
     /// Opens an operation about backups, to be carried out; `None`: the stack is another agent's.
-    async fn begin_backup(
+    pub(super) async fn begin_backup(
         &mut self,
+        kind: Kind,
         by: Author,
         why: String,
         plan: Plan,
@@ -120,8 +207,8 @@ impl Stack {
         let request = self.record.request.as_ref().map(Request::id);
         let operation = Operation {
             id,
-            kind: Kind::Backup,
-            generation: None,
+            kind,
+            generation: self.record.current.filter(|_| kind == Kind::Restore),
             request: request.unwrap_or_else(|| Digest::of(b"")),
             by,
             why,
@@ -133,6 +220,17 @@ impl Stack {
         let changes: Vec<Change> = act.into_iter().chain([open]).collect();
         self.commit(&changes)?;
         Ok(Some(id))
+    }
+}
+
+/// Whether there is something to read. What is in it is said by whoever reads it.
+fn is_there(path: &Path) -> Result<(), Refused> {
+    match std::fs::File::open(path) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Refused::new(
+            format!("the daemon cannot read {}: {error}", path.display()),
+            "name a file that the daemon's user may read",
+        )),
     }
 }
 

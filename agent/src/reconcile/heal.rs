@@ -208,7 +208,7 @@ impl Stack {
     }
 
     /// Whether nothing is healed: half-way on request, or met and not agreed to yet.
-    fn is_left_alone(&self) -> bool {
+    pub(super) fn is_left_alone(&self) -> bool {
         let frozen = self.record.hold.as_ref().is_some_and(|hold| hold.frozen);
         let met = self.record.approval.as_ref().is_some_and(|approval| {
             let granted = matches!(approval.answer, Some((state::record::Answer::Granted, _)));

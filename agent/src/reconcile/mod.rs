@@ -6,6 +6,7 @@ mod backups;
 mod heal;
 mod health;
 mod inbox;
+mod keep;
 mod operate;
 mod orders;
 mod preview;
@@ -20,7 +21,7 @@ use std::time::Duration;
 
 use config::compose::Source;
 use config::error::Problem;
-use config::settings::{ProbeSettings, StackSettings};
+use config::settings::{PgName, ProbeSettings, StackSettings};
 use state::bug::{self, Bug};
 use state::desired::Desired;
 use state::drift::{Drift, Wanted};
@@ -43,7 +44,7 @@ use self::attend::End;
 use crate::backoff::Backoff;
 use crate::backup::{Backups, Listing, Progress};
 use crate::clock::Clock;
-use crate::database::{Database, Maintenance};
+use crate::database::{Database, DatabaseCopy, Maintenance};
 use crate::engine::{Engine, EngineError, EngineInfo};
 use crate::inputs::{Inputs, Look};
 use crate::probe::Prober;
@@ -189,6 +190,16 @@ pub struct Stack {
     /// The backups that there are, and when that was looked at.
     backups: Known<Arc<Listing>>,
     backups_at: Option<Moment>,
+    /// What lies beside the database, when that was looked at, and what the database is called.
+    beside: Vec<DatabaseCopy>,
+    beside_at: Option<Moment>,
+    database_name: Option<PgName>,
+    /// Why the last backup that nobody asked for failed, and when the next one may be tried.
+    backup_problem: Option<String>,
+    backup_not_before: Option<Moment>,
+    /// When it was last looked which backups may go; and since when this agent looks at all.
+    forgot_at: Option<Moment>,
+    opened_at: Moment,
     waits: Vec<String>,
     /// Whether the disk was full in the last pass.
     full: bool,
@@ -219,6 +230,7 @@ impl Stack {
         }
         let probes: Arc<[ProbeSettings]> = settings.probes.clone().into();
         let policies = probes.iter().map(|p| p.policy.clone()).collect();
+        let opened_at = edges.clock.now();
         let mut stack = Self {
             settings,
             matrix,
@@ -270,6 +282,13 @@ impl Stack {
             counted_at: None,
             backups: Known::Unknown(String::from("not looked at yet")),
             backups_at: None,
+            beside: Vec::new(),
+            beside_at: None,
+            database_name: None,
+            backup_problem: None,
+            backup_not_before: None,
+            forgot_at: None,
+            opened_at,
             waits: Vec::new(),
             next: None,
             full: false,
@@ -485,6 +504,11 @@ impl Stack {
         if self.goes_on() {
             self.judge().await?;
         }
+        // Nothing is begun by it that anything else would wait for.
+        if room && self.goes_on() {
+            let kept = Box::pin(self.keep_backups()).await;
+            room = self.unless_full(kept)?;
+        }
         Ok(room)
     }
 
@@ -678,6 +702,8 @@ impl Stack {
         self.see_containers().await?;
         let now = self.now();
         self.see_schema(&now).await;
+        // On the heap, as all that is rare: every pass has room for it.
+        Box::pin(self.see_beside(&now)).await;
         Ok(())
     }
 
@@ -853,6 +879,13 @@ impl Stack {
             if let Some(wanted) = &self.wanted {
                 let settling = self.drift.iter().map(|d| self.settles(d, wanted, &now));
                 settling.filter(|left| !left.is_zero()).for_each(&mut due);
+            }
+        }
+        if let Some(at) = self.next_backup() {
+            let left = at.as_millisecond().saturating_sub(now.wall_ms);
+            // What is due already waits for something that wakes by itself.
+            if let Some(left) = u64::try_from(left).ok().filter(|left| *left > 0) {
+                due(Duration::from_millis(left));
             }
         }
         if let Some((_, at)) = &self.retry {

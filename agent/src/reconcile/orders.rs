@@ -42,9 +42,10 @@ impl Stack {
         let act = self.heard_from(&order);
         let schema_fits = match order.act {
             ActKind::Rollback { schema_fits } => schema_fits,
-            ActKind::Backup { .. } | ActKind::VerifyBackup { .. } => {
-                return self.order_about_backups(order, act).await;
+            ActKind::Backup { .. } | ActKind::VerifyBackup { .. } | ActKind::DropBeside => {
+                return Box::pin(self.order_about_backups(order, act)).await;
             }
+            ActKind::Restore => return Box::pin(self.order_to_restore(order, act)).await,
             _ => return self.order_now(order, act),
         };
         // One that waits for the engine or the ledger is under way all the same.
@@ -66,7 +67,11 @@ impl Stack {
             ActKind::Approve => self.decide(Answer::Granted, order.ask.as_ref(), act),
             ActKind::Deny => self.decide(Answer::Denied, order.ask.as_ref(), act),
             ActKind::Retry => self.retry_request(act),
-            ActKind::Rollback { .. } | ActKind::Backup { .. } | ActKind::VerifyBackup { .. } => return,
+            ActKind::Rollback { .. }
+            | ActKind::Backup { .. }
+            | ActKind::VerifyBackup { .. }
+            | ActKind::DropBeside
+            | ActKind::Restore => return,
         };
         self.answer(order, done.unwrap_or_else(|stop| Err(broken(&stop))));
     }
@@ -106,9 +111,12 @@ impl Stack {
                 Err(stop) => Some(broken(&stop)),
             },
             ActKind::Retry => None,
-            ActKind::Backup { .. } | ActKind::VerifyBackup { .. } => {
-                order::unless_busy(&self.record).err().map(Refusal::from)
-            }
+            // A person's restore is more urgent than anybody's backup.
+            ActKind::Restore if kind == Kind::Backup => None,
+            ActKind::Backup { .. }
+            | ActKind::VerifyBackup { .. }
+            | ActKind::DropBeside
+            | ActKind::Restore => order::unless_busy(&self.record).err().map(Refusal::from),
             _ => {
                 // What has waited for this begins at once.
                 if kind == Kind::Backup && matches!(order.act, ActKind::Approve | ActKind::Resume) {
@@ -155,7 +163,10 @@ impl Stack {
             return false;
         };
         match left {
-            Some(left) if order.act != ActKind::Retry && self.record.current != Some(left) => {
+            Some(left)
+                if !matches!(order.act, ActKind::Retry | ActKind::Restore)
+                    && self.record.current != Some(left) =>
+            {
                 let done = self.leave(left, &order);
                 let will = "the deploy was taken back; its release is not tried again";
                 let done = done.map(|()| will.to_owned());

@@ -33,6 +33,9 @@ impl Stack {
             time_left: self.time_left(),
             progress: self.progress,
             backups: self.backups.clone(),
+            beside: self.beside.clone(),
+            next_backup: self.next_backup(),
+            backup_problem: self.backup_problem.clone(),
             engine: self.engine_info.clone(),
             taken: self.now(),
         }

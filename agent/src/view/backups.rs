@@ -6,6 +6,7 @@ use state::observed::SchemaHead;
 
 use super::FORMAT;
 use crate::backup::{Format, How, Manifest, Why, needs};
+use crate::database::{CopyKind, DatabaseCopy};
 use crate::shared::Snapshot;
 
 /// Answer to `backup list --json`.
@@ -73,6 +74,74 @@ pub struct VerifiedRow {
     pub tables: u64,
     /// The rows in all of them, where they were counted.
     pub rows: Option<u64>,
+}
+
+/// What was left beside the database.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Beside {
+    /// Its name.
+    pub name: String,
+    /// `copy`, `aside`, `restored`, `scratch`, `new`, or `half-made`.
+    pub kind: String,
+    /// Its size on the server's disk.
+    pub bytes: u64,
+}
+
+/// The backups, in short.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Backups {
+    /// How many there are.
+    pub count: usize,
+    /// The newest one.
+    pub newest: Option<Timestamp>,
+    /// The newest one that was restored to make sure of it.
+    pub proven: Option<Timestamp>,
+    /// When the next one of the schedule is due.
+    pub next: Option<Timestamp>,
+    /// Why the last one that nobody asked for failed.
+    pub problem: Option<String>,
+}
+
+impl Beside {
+    pub(super) fn of(copy: &DatabaseCopy) -> Self {
+        let kind = match copy.kind {
+            Some(CopyKind::Copy) => "copy",
+            Some(CopyKind::Aside) => "aside",
+            Some(CopyKind::Restored) => "restored",
+            Some(CopyKind::Scratch) => "scratch",
+            Some(CopyKind::New) => "new",
+            None => "half-made",
+        };
+        Self {
+            name: copy.name.to_string(),
+            kind: kind.into(),
+            bytes: copy.bytes,
+        }
+    }
+}
+
+impl Backups {
+    /// `None`: the stack has no database, or nobody knows.
+    pub(super) fn of(snapshot: &Snapshot) -> Option<Self> {
+        snapshot.schema.as_ref()?;
+        let listing = snapshot.backups.known()?;
+        let proven = |backup: &&Manifest| {
+            let verified = backup.verified.as_ref();
+            verified.is_some_and(|verified| verified.how == How::Restored)
+        };
+        Some(Self {
+            count: listing.backups.len(),
+            newest: listing.backups.iter().map(|backup| backup.begun).max(),
+            proven: listing
+                .backups
+                .iter()
+                .filter(proven)
+                .map(|backup| backup.begun)
+                .max(),
+            next: snapshot.next_backup,
+            problem: snapshot.backup_problem.clone(),
+        })
+    }
 }
 
 /// A backup that cannot be used.

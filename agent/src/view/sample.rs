@@ -23,7 +23,7 @@ use state::time::Moment;
 use super::Status;
 use crate::backup::{Format, How, Listing, Manifest, Verified, Why};
 use crate::cli::Reader;
-use crate::database::Census;
+use crate::database::{Census, CopyKind, DatabaseCopy};
 use crate::engine::EngineInfo;
 use crate::shared::{Difference, Next, Readiness, ServiceView, Shared, Snapshot};
 
@@ -168,6 +168,9 @@ fn steady() -> Snapshot {
         },
         progress: None,
         backups: Known::Known(std::sync::Arc::new(backups())),
+        beside: Vec::new(),
+        next_backup: None,
+        backup_problem: None,
         time_left: None,
         engine: Known::Known(EngineInfo {
             version: "20.10.24".into(),
@@ -304,6 +307,22 @@ fn deploying() -> Snapshot {
 }
 
 /// v1.6.0 runs; nothing was heard of it yet.
+/// After a restore: the old database is kept, the schedule goes on, and its last backup failed.
+fn restored() -> Snapshot {
+    let mut snapshot = steady();
+    snapshot.beside = vec![DatabaseCopy {
+        name: "shop_before_20250602T120000Z".parse().unwrap(),
+        of: "shop".parse().unwrap(),
+        kind: Some(CopyKind::Aside),
+        bytes: 12_000_000,
+        complete: true,
+    }];
+    snapshot.next_backup = Some(jiff::Timestamp::from_second(START + 7200).unwrap());
+    snapshot.backup_problem =
+        Some("there is no more room for the backup in /var/lib/steadfast/backups/shop".into());
+    snapshot
+}
+
 fn begun() -> Snapshot {
     let mut snapshot = deploying();
     let record = &mut snapshot.record;
@@ -574,6 +593,7 @@ pub(crate) fn snapshot(situation: &str) -> Snapshot {
         "first contact" => first_contact(),
         "denied" => denied(),
         "orphan" => orphan(),
+        "restored" => restored(),
         "paused" => paused(),
         "input error" => input_error(),
         "engine away" => engine_away(),

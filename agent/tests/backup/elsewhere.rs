@@ -17,6 +17,7 @@ async fn a_database_by_url_is_dumped_from_here() {
     bench.sql(SHOP);
     let settings = DatabaseSettings {
         foreign_sessions: ForeignSessions::Hold,
+        backup: None,
         access: DatabaseAccess::Url(SecretSource::EnvKey("URL".parse().unwrap())),
         migrations: MigrationSettings::default(),
     };

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use steadfast::backup::{BackupError, Backups as _, Dump, Restored};
-use steadfast::database::{Checksum, Maintenance as _, Place, Staging as _, before_name, restored_name};
+use steadfast::database::{Checksum, CopyKind, Maintenance as _, Place, before_name, restored_name};
 
 use super::support::{Bench, LONG, SHOP, ask, docker, failed, quiet, settings};
 
@@ -223,12 +223,39 @@ async fn what_was_restored_takes_the_place_and_what_was_there_is_kept() {
 
     open(&bench, &format!("\"{set_aside}\""));
     assert_eq!(content(&bench, set_aside.as_str()).await, harmed);
+
+    // And back again: what was restored has had the name, and is kept.
+    let give = async |within: Duration| {
+        bench
+            .postgres
+            .give_back(bench.place(), &restored.database, &set_aside, 2, within)
+            .await
+    };
+    bench.postgres.close(bench.place(), LONG).await.unwrap();
+    for millis in [1, 3, 8, 21, 55] {
+        let done = give(Duration::from_millis(millis)).await;
+        let named = oid("swapped");
+        assert!(named == old || named == new, "{millis}: {done:?}");
+    }
+    for _ in 0..2 {
+        give(LONG).await.unwrap();
+        assert_eq!(
+            (oid("swapped"), oid(restored.database.as_str())),
+            (old.clone(), new.clone())
+        );
+        assert_eq!(oid(set_aside.as_str()), "");
+    }
+    bench.postgres.open(bench.place(), LONG).await.unwrap();
+    assert_eq!(content(&bench, "swapped").await, harmed);
+    let kept = bench.postgres.copies(bench.place(), LONG).await.unwrap();
+    let kinds: Vec<_> = kept.iter().map(|copy| (copy.name.clone(), copy.kind)).collect();
+    assert_eq!(kinds, [(restored.database.clone(), Some(CopyKind::Aside))]);
     bench
         .postgres
-        .drop_copy(bench.place(), &set_aside, LONG)
+        .drop_copy(bench.place(), &restored.database, LONG)
         .await
         .unwrap();
-    assert_eq!(oid(set_aside.as_str()), "");
+    assert_eq!(oid(restored.database.as_str()), "");
 }
 
 #[tokio::test]

@@ -266,6 +266,7 @@ pub(crate) fn archive(files: Arc<dyn FileSystem>, state: &Path) -> Archive {
 pub(crate) fn settings(user: &str, database: &str) -> DatabaseSettings {
     DatabaseSettings {
         foreign_sessions: ForeignSessions::Hold,
+        backup: None,
         access: DatabaseAccess::Service {
             service: "postgres".parse().unwrap(),
             port: 5432,

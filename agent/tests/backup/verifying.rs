@@ -25,6 +25,13 @@ async fn what_is_not_what_was_written_or_dumped_does_not_pass() {
     let mut flipped = bytes.clone();
     let middle = flipped.len() / 2;
     flipped[middle] ^= 1;
+    verify(&bench, &made.id, How::Restored).await.unwrap();
+    let is_verified = || {
+        bench.archive.list(&bench.stack).unwrap().backups[0]
+            .verified
+            .is_some()
+    };
+    assert!(is_verified());
     for (content, expected) in [
         (&bytes[..bytes.len() - 1], "bytes, and"),
         (&flipped[..], "its SHA-256 is"),
@@ -35,6 +42,8 @@ async fn what_is_not_what_was_written_or_dumped_does_not_pass() {
             let error = failed(verify(&bench, &made.id, how).await);
             assert!(matches!(error, BackupError::Damaged { .. }), "{error:?}");
             assert!(error.to_string().contains(expected), "{error}");
+            // What it was once found to be, it is no more.
+            assert!(!is_verified());
         }
     }
     fs::write(&dump, &bytes).unwrap();

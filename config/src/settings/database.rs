@@ -7,6 +7,7 @@ use std::time::Duration;
 use state::migration_tool::{MigrationTool, UpgradeBy};
 use state::name::ServiceName;
 
+use super::backup::{self, BackupSettings};
 use super::stack::Mention;
 use super::word::{PgName, VarName};
 use crate::fragment::{Fault, Table};
@@ -22,6 +23,8 @@ pub struct DatabaseSettings {
     /// `foreign_sessions`: what becomes of sessions of whoever is no service of the stack, before the schema is taken
     /// back. Default: they are named, and nothing is done.
     pub foreign_sessions: ForeignSessions,
+    /// `[stack.NAME.database.backup]`; `None`: no backup is made by itself but before a migration, and none goes.
+    pub backup: Option<BackupSettings>,
 }
 
 /// What becomes of sessions of whoever is no service of the stack.
@@ -144,7 +147,8 @@ pub(super) fn read(
         let fault = Fault::new("nothing says where the database is");
         table.fault(fault.hint("add service = \"postgres\", or url_env = \"DATABASE_URL\""));
     }
-    table.reserved(&["backup", "rollback_schema", "clone", "dump", "writers"]);
+    let backup = table.table("backup").map(backup::read);
+    table.reserved(&["rollback_schema", "clone", "dump", "writers"]);
     table.finish();
     let access = if by_url {
         DatabaseAccess::Url(url?)
@@ -161,6 +165,7 @@ pub(super) fn read(
         access,
         migrations,
         foreign_sessions,
+        backup,
     })
 }
 

@@ -8,6 +8,7 @@ use state::name::StackName;
 use state::policy::SeverityMatrix;
 
 mod agent;
+mod backup;
 mod database;
 mod policy;
 mod probe;
@@ -15,6 +16,7 @@ mod stack;
 mod word;
 
 pub use agent::{Account, AgentSettings, ControlSettings, EngineAddress, LogFormat};
+pub use backup::{AfterBackup, BackupSettings, Schedule};
 pub use database::{
     Credential, DatabaseAccess, DatabaseSettings, ForeignSessions, MigrationSettings, SecretSource,
 };

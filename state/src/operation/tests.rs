@@ -2,15 +2,18 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::{Halt, Move, ended};
 use crate::fixture::{at, generation, image, record, release, request, service};
-use crate::journal::{Event, Kind, OpenOperation, Operation, Outcome};
+use crate::hold::{Fact, Hold};
+use crate::journal::{Event, Kind, OpenOperation, Operation, Outcome, SchemaMark};
 use crate::migration_tool::Migration;
+use crate::name::Digest;
 use crate::observed::SchemaHead;
 use crate::plan::Plan;
-use crate::record::StackRecord;
+use crate::record::{Change, StackRecord};
 use crate::release::{Author, GenerationNumber, Verdict};
 use crate::schema_fit::{Direction, SchemaMove};
 use crate::step::Step;
@@ -123,4 +126,64 @@ fn what_is_left_in_passing_is_what_runs_and_nobody_is_to_blame() {
         assert!(record.quarantine.is_empty() && record.hold.is_none(), "{kind}");
         assert_eq!(record.current().unwrap().verdict, Verdict::Trial, "{kind}");
     }
+}
+
+/// Generation 2 was proven at `b2`; what the restore has left stands at `is`. Is the stack held, and until when?
+fn restored(is: Option<&str>, frozen: bool) -> (bool, Option<Hold>) {
+    let heads = |name: &str| SchemaHead::At([name.parse().unwrap()].into());
+    let mut current = generation(2, release(&[("api", 2)]), Verdict::Good);
+    current.schema = Some(heads("b2"));
+    let mut record = record(vec![current]);
+    record.hold = frozen.then(|| Hold {
+        since: at(0),
+        why: String::from("half-way"),
+        way_out: String::new(),
+        frozen,
+        until: BTreeSet::new(),
+    });
+    let mut open = OpenOperation::new(Operation {
+        id: 1,
+        kind: Kind::Restore,
+        generation: Some(GenerationNumber(2)),
+        request: request(2).id(),
+        by: Author::Agent,
+        why: String::new(),
+        begun: at(0),
+        plan: Plan::of(vec![Step::TakePlace, Step::OpenDatabase]),
+    });
+    let seen = is.map_or(Outcome::Done, |is| {
+        Outcome::Schema(SchemaMark {
+            head: heads(is),
+            fingerprint: Digest::of(b"schema"),
+        })
+    });
+    for (index, outcome) in [(0, Outcome::Done), (1, seen)] {
+        open.apply(Event::Started { index }.at(&at(0))).unwrap();
+        open.apply(Event::Done { index, outcome }.at(&at(0))).unwrap();
+    }
+    let changes = ended(&record, &open, &Halt::Done, &at(9));
+    let anew = changes.iter().any(|change| matches!(change, Change::Health(_)));
+    let hold = changes.into_iter().find_map(|change| match change {
+        Change::Hold(hold) => Some(hold),
+        _ => None,
+    });
+    (anew, hold.flatten())
+}
+
+#[test]
+fn a_restored_schema_that_nobody_has_proven_what_runs_with_is_held() {
+    for (is, frozen) in [(None, false), (Some("b2"), false), (Some("a1"), true)] {
+        assert_eq!(restored(is, frozen), (true, None), "{is:?}");
+    }
+    let (anew, hold) = restored(Some("a1"), false);
+    let hold = hold.unwrap();
+    assert!(
+        anew && !hold.frozen && hold.until == [Fact::SchemaFits].into(),
+        "{hold:?}"
+    );
+    assert!(
+        hold.why
+            .contains("stands at a1, and generation 2 was proven at b2"),
+        "{hold:?}"
+    );
 }

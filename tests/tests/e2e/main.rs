@@ -3,6 +3,7 @@
 //! counted and shown.
 
 mod adopt;
+mod backup;
 mod crash;
 mod disk;
 mod give_way;
@@ -103,6 +104,7 @@ fn main() -> ExitCode {
         registry::ALL,
         schema::ALL,
         migrate::ALL,
+        backup::ALL,
         input::ALL,
         plan::ALL,
     ] {

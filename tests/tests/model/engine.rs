@@ -110,6 +110,12 @@ impl Engine {
             | Step::ReadMigrations { .. }
             | Step::Backup { .. }
             | Step::VerifyBackup { .. }
+            | Step::HandOn { .. }
+            | Step::RestoreBeside { .. }
+            | Step::DropRestored
+            | Step::TakePlace
+            | Step::GiveBack
+            | Step::DropBeside { .. }
             | Step::CloseDatabase { .. }
             | Step::CopyDatabase
             | Step::OpenDatabase

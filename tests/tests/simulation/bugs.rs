@@ -34,7 +34,7 @@ const fn proof(bug: Bug, invariant: u32, seed: u64, breaks: &'static str) -> Pro
 }
 
 /// All of them, by invariant.
-const PROOFS: [Proof; 42] = [
+const PROOFS: [Proof; 44] = [
     proof(
         Bug::OwnerIsNotAsked,
         1,
@@ -167,6 +167,18 @@ const PROOFS: [Proof; 42] = [
         8,
         7,
         "a migration that failed half-way counts as one that did nothing",
+    ),
+    proof(
+        Bug::OldDatabaseGoes,
+        8,
+        7,
+        "the database that a restored one takes the place of is dropped",
+    ),
+    proof(
+        Bug::CopyGoesUnsaved,
+        8,
+        67,
+        "the copy that a rollback has left is dropped before there is a backup of it",
     ),
     proof(
         Bug::UnknownIsFailing,

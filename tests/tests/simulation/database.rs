@@ -10,7 +10,8 @@ use agent::backup::{
 };
 use agent::clock::Clock as _;
 use agent::database::{
-    Census, Checksum, DatabaseCopy, DatabaseError, Guard, Made, Maintenance, Obstacle, Place, Session,
+    Census, Checksum, CopyKind, DatabaseCopy, DatabaseError, Guard, Made, Maintenance, Obstacle, Place,
+    Session, restored_name,
 };
 use agent::engine::Ran;
 use async_trait::async_trait;
@@ -69,13 +70,13 @@ pub(crate) struct Content {
 pub(crate) struct Beside {
     pub(crate) content: Content,
     pub(crate) operation: u64,
-    /// It was the one in use once.
-    pub(crate) aside: bool,
+    pub(crate) kind: CopyKind,
 }
 
 /// A backup.
 #[derive(Debug, Clone)]
 pub(crate) struct Kept {
+    pub(crate) content: Content,
     /// It was restored, and counted.
     pub(crate) proven: bool,
     manifest: Manifest,
@@ -119,6 +120,14 @@ impl Data {
     }
 }
 
+impl Data {
+    /// The newest backup that was restored once.
+    pub(crate) fn newest_proven(&self) -> Option<BackupId> {
+        let proven = self.backups.values().filter(|kept| kept.proven);
+        proven.map(|kept| kept.manifest.id.clone()).max()
+    }
+}
+
 /// The revision of this number; none is before the first.
 pub(crate) fn at(number: u64) -> SchemaHead {
     let revision = (number > 0).then(|| revision(number));
@@ -153,6 +162,39 @@ impl World {
         self.schema = content.head;
         self.data.scars = content.scars;
         self.data.rows = content.rows;
+    }
+
+    /// `new` takes the name of the database, which goes by the name `aside` from now on.
+    fn change_hands(
+        &mut self,
+        new: &PgName,
+        aside: &PgName,
+        operation: u64,
+        kind: CopyKind,
+    ) -> Result<(), DatabaseError> {
+        if self.data.open {
+            return Err(DatabaseError::InUse {
+                said: String::from("it is being accessed by other users"),
+                by: vec![stranger()],
+            });
+        }
+        let found = self
+            .data
+            .beside
+            .get(new.as_str())
+            .filter(|found| found.kind == kind);
+        let Some(found) = found.cloned() else {
+            return Err(not_there(new));
+        };
+        let before = Beside {
+            content: self.content(),
+            operation,
+            kind: CopyKind::Aside,
+        };
+        self.data.beside.remove(new.as_str());
+        self.data.beside.insert(aside.as_str().to_owned(), before);
+        self.put_content(found.content);
+        Ok(())
     }
 
     /// What `api` has written since this was asked last.
@@ -441,7 +483,7 @@ impl Maintenance for Server {
             let copy = Beside {
                 content: world.content(),
                 operation,
-                aside: false,
+                kind: CopyKind::Copy,
             };
             world.data.beside.insert(name.as_str().to_owned(), copy);
             Ok(MADE)
@@ -471,7 +513,7 @@ impl Maintenance for Server {
             let before = Beside {
                 content: world.content(),
                 operation,
-                aside: true,
+                kind: CopyKind::Aside,
             };
             world.data.beside.insert(aside.as_str().to_owned(), before);
             world.put_content(from.content);
@@ -481,8 +523,46 @@ impl Maintenance for Server {
         .await
     }
 
+    async fn take_place(
+        &self,
+        place: Place<'_>,
+        restored: &PgName,
+        before: &PgName,
+        operation: u64,
+        _: Duration,
+    ) -> Result<(), DatabaseError> {
+        let call = Some(Call::TakePlace);
+        self.call("take place", place, call, SHORT, |world| {
+            world.settle_rows();
+            if world.data.beside.contains_key(before.as_str()) {
+                return Ok(());
+            }
+            world.change_hands(restored, before, operation, CopyKind::Restored)
+        })
+        .await
+    }
+
+    async fn give_back(
+        &self,
+        place: Place<'_>,
+        restored: &PgName,
+        before: &PgName,
+        operation: u64,
+        _: Duration,
+    ) -> Result<(), DatabaseError> {
+        let call = Some(Call::GiveBack);
+        self.call("give back", place, call, SHORT, |world| {
+            world.settle_rows();
+            if !world.data.beside.contains_key(before.as_str()) {
+                return Ok(());
+            }
+            world.change_hands(before, restored, operation, CopyKind::Aside)
+        })
+        .await
+    }
+
     async fn drop_copy(&self, place: Place<'_>, name: &PgName, _: Duration) -> Result<(), DatabaseError> {
-        let call = Some(Call::DropCopy);
+        let call = Some(Call::DropCopy(name.as_str()));
         self.call("drop copy", place, call, SHORT, |world| {
             world.data.beside.remove(name.as_str());
             Ok(())
@@ -491,8 +571,18 @@ impl Maintenance for Server {
     }
 
     async fn copies(&self, place: Place<'_>, _: Duration) -> Result<Vec<DatabaseCopy>, DatabaseError> {
-        self.call("list copies", place, None, SHORT, |_| Ok(Vec::new()))
-            .await
+        self.call("list copies", place, None, SHORT, |world| {
+            let all = world.data.beside.iter();
+            let all = all.map(|(found, beside)| DatabaseCopy {
+                name: name(found),
+                of: name("postgres"),
+                kind: Some(beside.kind),
+                bytes: 1 << 30,
+                complete: true,
+            });
+            Ok(all.collect())
+        })
+        .await
     }
 
     async fn size(&self, place: Place<'_>, _: Duration) -> Result<u64, DatabaseError> {
@@ -567,6 +657,7 @@ impl Backups for Server {
                 };
                 let kept = world.data.backups.entry(ask.operation).or_insert_with(|| Kept {
                     manifest: manifest(stack, &ask, content.head.clone(), now),
+                    content,
                     proven: false,
                 });
                 Ok(kept.manifest.clone())
@@ -604,15 +695,39 @@ impl Backups for Server {
 
     async fn restore_into(
         &self,
-        _: Source<'_>,
-        _: Dump<'_>,
-        _: u64,
+        source: Source<'_>,
+        dump: Dump<'_>,
+        operation: u64,
         _: Tell<'_>,
         _: Duration,
     ) -> Result<Restored, BackupError> {
-        Err(BackupError::NoTool(String::from(
-            "nobody restores in these stories",
-        )))
+        let call = Some(Call::RestoreBeside);
+        let database = restored_name(&source.place.database()?, operation);
+        let of = match dump {
+            Dump::Backup(id) => id.operation(),
+            Dump::File(_) => return Err(BackupError::NoTool(String::from("nobody has files here"))),
+        };
+        let head = self
+            .call("restore beside", source.place, call, COPYING, |world| {
+                let kept = world.data.backups.get(&of);
+                let content = kept.ok_or_else(|| not_there(&database))?.content.clone();
+                let head = content.head.clone();
+                let beside = Beside {
+                    content,
+                    operation,
+                    kind: CopyKind::Restored,
+                };
+                let there = world.data.beside.entry(database.as_str().to_owned());
+                there.or_insert(beside);
+                Ok(head)
+            })
+            .await?;
+        Ok(Restored {
+            database,
+            tables: 1,
+            rows: 1,
+            head,
+        })
     }
 
     fn list(&self, _: &StackName) -> Result<Listing, BackupError> {
@@ -635,6 +750,10 @@ impl Backups for Server {
         Ok(())
     }
 
+    async fn hand_on(&self, _: &StackName, _: u64, _: &[String], _: Duration) -> Result<(), String> {
+        Ok(())
+    }
+
     async fn clean(&self, _: Source<'_>, _: Duration) -> Result<(), BackupError> {
         Ok(())
     }
@@ -644,7 +763,7 @@ fn manifest(stack: StackName, ask: &Ask, head: SchemaHead, begun: Timestamp) -> 
     Manifest {
         id: id_of(begun, ask.operation),
         stack,
-        database: name("shop"),
+        database: name("postgres"),
         copy: ask.copy.clone(),
         counted: Census {
             tables: BTreeMap::new(),

@@ -150,7 +150,7 @@ pub(crate) const ACTS: [(u32, Act); 30] = [
 ];
 
 /// What is done about backups, in stories that have any.
-const ABOUT_BACKUPS: [(u32, Act); 2] = [
+const ABOUT_BACKUPS: [(u32, Act); 3] = [
     (
         3,
         Act::Order(ActKind::Backup {
@@ -158,6 +158,7 @@ const ABOUT_BACKUPS: [(u32, Act); 2] = [
         }),
     ),
     (1, Act::Order(ActKind::Backup { proof: Proof::None })),
+    (4, Act::Order(ActKind::Restore)),
 ];
 
 pub(crate) const DESIRED: &str = "/etc/steadfast/desired.toml";

@@ -49,7 +49,11 @@ pub(crate) enum Call<'a> {
     OpenDatabase,
     CopyDatabase,
     PutBack,
-    DropCopy,
+    /// By its name.
+    DropCopy(&'a str),
+    RestoreBeside,
+    TakePlace,
+    GiveBack,
     ApplySql,
     BackUp,
     Verify,
@@ -79,7 +83,10 @@ impl fmt::Display for Call<'_> {
             Self::OpenDatabase => f.write_str("  open the database"),
             Self::CopyDatabase => f.write_str("  copy the database"),
             Self::PutBack => f.write_str("  put the copy back"),
-            Self::DropCopy => f.write_str("  drop a copy"),
+            Self::DropCopy(name) => write!(f, "  drop {name}"),
+            Self::RestoreBeside => f.write_str("  restore beside"),
+            Self::TakePlace => f.write_str("  what was restored takes the place"),
+            Self::GiveBack => f.write_str("  give the old database its name back"),
             Self::ApplySql => f.write_str("  SQL of the operator"),
             Self::BackUp => f.write_str("  back up"),
             Self::Verify => f.write_str("  restore the backup"),
@@ -126,7 +133,11 @@ impl Call<'_> {
             | (Self::Release, Step::ReleaseImages { .. })
             | (Self::RunOnce(_), Step::ReadMigrations { .. } | Step::Migrate { .. })
             | (Self::EndOnce(_), Step::Migrate { .. } | Step::PutBack)
-            | (Self::CloseDatabase, Step::CloseDatabase { .. } | Step::PutBack)
+            | (Self::CloseDatabase, Step::CloseDatabase { .. } | Step::PutBack | Step::GiveBack)
+            | (Self::RestoreBeside, Step::RestoreBeside { .. })
+            | (Self::DropCopy(_), Step::DropRestored | Step::DropBeside { .. })
+            | (Self::TakePlace, Step::TakePlace)
+            | (Self::GiveBack, Step::GiveBack)
             | (Self::OpenDatabase, Step::OpenDatabase)
             | (Self::CopyDatabase, Step::CopyDatabase)
             | (Self::PutBack, Step::PutBack)
@@ -269,6 +280,7 @@ impl World {
             self.removes_rightly(open, call);
             self.gives_back_rightly(open, call);
             self.migrates_rightly(open, call);
+            self.restores_rightly(open, call);
         }
         self.has_written(call);
         if !open.as_ref().is_some_and(|open| is_journaled(open, call)) {

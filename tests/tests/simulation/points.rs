@@ -12,7 +12,7 @@ use crate::world::World;
 
 /// Every kind of place. Changes through the engine, what is asked of it, what is read elsewhere, and what is written
 /// to the ledger.
-pub(crate) const PLACES: [&str; 61] = [
+pub(crate) const PLACES: [&str; 67] = [
     "create container",
     "start container",
     "unpause container",
@@ -38,6 +38,12 @@ pub(crate) const PLACES: [&str; 61] = [
     "list keepers",
     "read schema",
     "ask probe",
+    "restore beside",
+    "back up",
+    "verify backup",
+    "close database",
+    "take place",
+    "open database",
     "read file",
     "read object",
     "put object",
@@ -106,7 +112,10 @@ pub(crate) fn of_call(call: &Call<'_>) -> &'static str {
         Call::OpenDatabase => "open database",
         Call::CopyDatabase => "copy database",
         Call::PutBack => "put back database",
-        Call::DropCopy => "drop copy",
+        Call::DropCopy(_) => "drop copy",
+        Call::RestoreBeside => "restore beside",
+        Call::TakePlace => "take place",
+        Call::GiveBack => "give back",
         Call::ApplySql => "apply sql",
         Call::BackUp => "back up",
         Call::Verify => "verify backup",

@@ -12,6 +12,7 @@ use agent::reconcile::{Edges, Inbox, Nudge, Stack, Wish};
 use agent::run::{Event, Paths, keep};
 use agent::shared::{ActKind, Order, Shared as Published};
 use config::settings::Settings;
+use state::backup::Dumped;
 use state::ledger::{MemoryStore, Objects, Store};
 use state::name::{ImageId, StackName};
 use state::record::{Answer, Approval, StackRecord, Standing};
@@ -104,6 +105,12 @@ const MIGRATES: &str = r#"
 tool = "alembic"
 service = "api"
 timeout = "2m"
+
+[stack.shop.database.backup]
+schedule = "1h"
+verify = "list"
+keep = 2
+max_age = "30m"
 "#;
 
 const SETTINGS: &str = r#"
@@ -431,7 +438,7 @@ impl Host {
         .expect("the ledger can be read");
         let paths: Paths = Arc::default();
         let task = tokio::spawn(async move {
-            keep(stack, stopped, &events, &paths).await;
+            Box::pin(keep(stack, stopped, &events, &paths)).await;
             drop::<mpsc::Receiver<Event>>(heard);
         });
         if identity == IDENTITY {
@@ -505,6 +512,7 @@ impl Host {
         act: ActKind,
     ) -> Option<oneshot::Receiver<Result<agent::shared::Accepted, agent::shared::Refusal>>> {
         let agent = self.agent.as_ref()?;
+        let dump = self.about(act)?;
         let (answer, answered) = oneshot::channel();
         let order = Order {
             stack: self.stack.clone(),
@@ -515,11 +523,25 @@ impl Host {
             },
             reason: Some(String::from("because")),
             ask: None,
-            backup: None,
+            dump,
+            database: None,
             answer,
         };
         agent.nudges.try_send(Nudge::Order(order)).ok()?;
         Some(answered)
+    }
+
+    /// What is restored: the newest backup that was proven. Outer `None`: there is none.
+    #[allow(
+        clippy::option_option,
+        reason = "nothing to restore is another thing than nothing to name"
+    )]
+    fn about(&self, act: ActKind) -> Option<Option<Dumped>> {
+        if act != ActKind::Restore {
+            return Some(None);
+        }
+        let newest = lock(&self.world).data.newest_proven()?;
+        Some(Some(Dumped::Backup(newest)))
     }
 
     /// Sees whether the agent lives; a panic that was no kill is one of its own.

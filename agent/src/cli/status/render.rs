@@ -1,6 +1,7 @@
 //! The status as text: is it fine, what runs, what was asked for, why they differ, what comes next
 //! and when, can it be rolled back. The same facts as `--json`.
 
+use super::super::backup::bytes;
 use super::super::output::{DIM, paint};
 use super::super::problems::problems;
 use super::super::reader::Reader;
@@ -48,6 +49,9 @@ pub(in crate::cli) fn full(status: &Status, reader: &Reader) -> String {
         text.push_str(&labelled(if i == 0 { "next" } else { "" }, line));
     }
     text.push_str(&labelled("rollback", &rollback(status)));
+    for (i, line) in kept(status, reader).iter().enumerate() {
+        text.push_str(&labelled(if i == 0 { "database" } else { "" }, line));
+    }
     text.push_str(&what_can_be_done(&commands(status), reader.width));
     text.push_str(&services(status, reader));
     text.push_str(&format!("\n{}\n", paint(DIM, facts(status, reader).trim_end())));
@@ -229,6 +233,30 @@ fn rollback(status: &Status) -> String {
         (false, Some(why)) => format!("not possible, to {to}: {why}"),
         (false, None) => "not possible: there is no earlier good generation".into(),
     }
+}
+
+/// What somebody has to know of its backups, and what takes room beside it.
+fn kept(status: &Status, reader: &Reader) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(backups) = &status.backups {
+        let problem = backups.problem.as_ref();
+        lines.extend(problem.map(|why| format!("the last backup that was due failed: {why}")));
+        lines.extend(
+            backups
+                .next
+                .map(|at| format!("the next backup is due at {}", reader.at(at))),
+        );
+    }
+    lines.extend(status.beside.iter().map(|beside| {
+        let what = match beside.kind.as_str() {
+            "aside" => "what had its name before",
+            "copy" => "a copy, which goes when there is a proven backup of it",
+            "restored" | "scratch" => "what something is restored into",
+            _ => "half-made",
+        };
+        format!("beside it lies {}, {}: {what}", beside.name, bytes(beside.bytes))
+    }));
+    lines
 }
 
 fn services(status: &Status, reader: &Reader) -> String {

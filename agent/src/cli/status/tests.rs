@@ -38,6 +38,31 @@ fn steady() {
 }
 
 #[test]
+fn restored() {
+    check(
+        "restored",
+        &expect![[r#"
+            shop  steady: v1.5.0 runs, as asked for
+              runs       v1.5.0 (generation 2), good since 1h 54m ago
+              asked for  v1.5.0, 2h ago; that is what runs
+              next       nothing to do; last looked 3s ago
+              rollback   possible, to v1.4.0 (generation 1)
+              database   the last backup that was due failed: there is no more room for the
+                         backup in /var/lib/steadfast/backups/shop
+                         the next backup is due at 16:00
+                         beside it lies shop_before_20250602T120000Z, 11.4 MiB: what had its
+                         name before
+
+              SERVICE  IMAGE                             STATE             SINCE
+              api      registry.example/shop/api:v1.5.0  running, healthy  1h 59m ago
+              web      registry.example/shop/web:v1.5.0  running, healthy  1h 59m ago
+
+              schema 7c1f · env 0b6f4e03b952 · engine 20.10.24 · seen 3s ago
+        "#]],
+    );
+}
+
+#[test]
 fn deploying() {
     check(
         "deploying",
@@ -528,6 +553,7 @@ fn exit_codes() {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "one line a field")]
 fn the_fields_of_the_json_are_a_contract() {
     let json = serde_json::to_string_pretty(&sample::status("rolled back")).unwrap_or_default();
     expect![[r#"
@@ -617,6 +643,14 @@ fn the_fields_of_the_json_are_a_contract() {
               "7c1f"
             ],
             "unknown": null
+          },
+          "beside": [],
+          "backups": {
+            "count": 2,
+            "newest": "2025-06-02T12:00:00Z",
+            "proven": "2025-06-02T12:00:00Z",
+            "next": null,
+            "problem": null
           },
           "engine": {
             "reachable": true,

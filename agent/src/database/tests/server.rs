@@ -146,6 +146,7 @@ pub(super) fn settings(port: u16, user: &str, database: &str) -> DatabaseSetting
         },
         migrations: MigrationSettings::default(),
         foreign_sessions: ForeignSessions::Hold,
+        backup: None,
     }
 }
 

@@ -148,7 +148,8 @@ pub(crate) async fn order(bench: &mut Bench, act: ActKind) -> Result<()> {
         by: Author::Agent,
         reason: None,
         ask: None,
-        backup: None,
+        dump: None,
+        database: None,
         answer,
     };
     bench.stack.order(order).await;

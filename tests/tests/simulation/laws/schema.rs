@@ -3,14 +3,16 @@
 
 use std::time::Duration;
 
+use agent::database::CopyKind;
 use state::journal::{Ending, Kind, OpenOperation, Progress};
 use state::name::ImageId;
 use state::record::StackRecord;
+use state::release::Author;
 use state::schema_fit::{Direction, SchemaMove, same};
 use state::step::Step;
 
 use super::Call;
-use crate::database::{Fate, Scripts, number};
+use crate::database::{Beside, Fate, Scripts, number};
 use crate::world::World;
 
 /// The schema at the beginning of an operation.
@@ -93,7 +95,7 @@ impl World {
             return Some((2, String::from("api writes to it")));
         }
         let mut copies = self.data.beside.values();
-        let copy = copies.find(|copy| copy.operation == operation && !copy.aside);
+        let copy = copies.find(|copy| copy.operation == operation && copy.kind == CopyKind::Copy);
         match copy {
             None => Some((2, String::from("this operation has made no copy"))),
             Some(copy) if copy.content.rows < self.data.rows && !self.is_touched() => {
@@ -126,16 +128,75 @@ impl World {
             .data
             .beside
             .values()
-            .any(|beside| beside.operation == operation && beside.aside);
+            .any(|beside| beside.operation == operation && beside.kind == CopyKind::Aside);
         let copy = self
             .data
             .beside
             .values()
-            .find(|beside| beside.operation == operation && !beside.aside);
+            .find(|beside| beside.operation == operation && beside.kind == CopyKind::Copy);
         let lost = copy.map(|copy| self.data.rows.saturating_sub(copy.content.rows));
         if let Some(lost) = lost.filter(|lost| !done && *lost > Duration::ZERO && !self.is_touched()) {
             let words = format!("a copy is put back, and what was written for {lost:?} is not in it");
             self.laws.breaks(8, words);
+        }
+    }
+
+    /// Before a restored database takes the name of the one in use, and before anything beside is dropped.
+    pub(super) fn restores_rightly(&mut self, open: &OpenOperation, call: &Call<'_>) {
+        let operation = &open.operation;
+        let proven = |id| self.data.backups.get(&id).is_some_and(|kept| kept.proven);
+        let words = match call {
+            Call::TakePlace if !proven(operation.id) => Some(String::from(
+                "a restored database takes the name of one of which this operation has made no backup",
+            )),
+            Call::TakePlace if self.runs("api") && !self.is_touched() => Some(String::from(
+                "a restored database takes the name of one that api writes to",
+            )),
+            Call::DropCopy(name) => {
+                let asked = |step: &Step| matches!(step, Step::DropBeside { name: asked } if asked == name);
+                let by_hand = operation.by != Author::Agent && operation.plan.steps.iter().any(asked);
+                let was_in_use = self
+                    .data
+                    .beside
+                    .get(*name)
+                    .is_some_and(|b| b.kind == CopyKind::Aside);
+                let is_copy = self
+                    .data
+                    .beside
+                    .get(*name)
+                    .is_some_and(|b| b.kind == CopyKind::Copy);
+                if was_in_use && !by_hand {
+                    Some(format!("{name} was in use, and is dropped unasked"))
+                } else if is_copy && !by_hand && !proven(operation.id) {
+                    Some(format!(
+                        "{name} is dropped, and this operation has made no backup of it"
+                    ))
+                } else {
+                    None
+                }
+            }
+            _ => None,
+        };
+        if let Some(words) = words {
+            self.laws.breaks(8, words);
+        }
+    }
+
+    /// A restore has ended: what was in use is in use, or is kept.
+    fn has_restored_rightly(&mut self, open: &OpenOperation, ending: &Ending) {
+        let operation = open.operation.id;
+        let aside = |beside: &Beside| beside.operation == operation && beside.kind == CopyKind::Aside;
+        let kept = self.data.beside.values().any(aside);
+        match ending {
+            Ending::Succeeded if !kept => {
+                self.laws
+                    .breaks(8, "a backup is restored, and the database as it was is not kept");
+            }
+            Ending::Succeeded if !self.data.open => {
+                self.laws
+                    .breaks(8, "a backup is restored, and the database lets nobody in");
+            }
+            _ => {}
         }
     }
 
@@ -152,8 +213,11 @@ impl World {
 
     /// An operation that moves the schema has ended.
     pub(super) fn has_moved_rightly(&mut self, after: &StackRecord, open: &OpenOperation, ending: &Ending) {
-        let moves = |step: &Step| matches!(step, Step::Migrate { .. });
+        let moves = |step: &Step| matches!(step, Step::Migrate { .. } | Step::TakePlace);
         let operation = &open.operation;
+        if operation.kind == Kind::Restore {
+            self.has_restored_rightly(open, ending);
+        }
         let by_hand = self.laws.migrated.is_some_and(|at| at >= self.laws.opened_at);
         if !operation.plan.steps.iter().any(moves) || self.is_touched() || by_hand {
             return;

@@ -6,9 +6,11 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use agent::database::CopyKind;
 use agent::shared::ActKind;
 use anyhow::{Context as _, Result, anyhow, ensure};
 use libtest_mimic::{Failed, Trial};
+use state::backup::Proof;
 use state::name::ImageId;
 use state::observed::ContainerState;
 use state::record::{StackRecord, Standing};
@@ -46,7 +48,7 @@ macro_rules! tale {
     };
 }
 
-const TALES: [Tale; 9] = [
+const TALES: [Tale; 10] = [
     tale!("the_first_deploy", nothing, comes_up),
     tale!("a_deploy", good_v1, deploys),
     tale!("a_deploy_that_is_taken_back", good_v1, is_taken_back),
@@ -55,6 +57,7 @@ const TALES: [Tale; 9] = [
     tale!("a_pause_of_the_engine", good_v1, goes_on),
     tale!("a_rollback", good_v1, rolls_back),
     tale!("what_was_found", found, is_adopted),
+    tale!("a_restore", backed_up, restores),
     tale!("by_hand", good_v2, by_hand),
 ];
 
@@ -321,6 +324,47 @@ fn is_good(record: &StackRecord, tag: &str) -> bool {
 
 #[allow(clippy::unused_async)]
 async fn nothing(_: &mut Host) -> Result<()> {
+    Ok(())
+}
+
+async fn backed_up(host: &mut Host) -> Result<()> {
+    good_v1(host).await?;
+    host.order(ActKind::Backup {
+        proof: Proof::Restore,
+    });
+    host.live_until("there is a proven backup", |host| {
+        host.record().operation.is_none() && lock(&host.world).data.newest_proven().is_some()
+    })
+    .await
+}
+
+/// Wherever it dies, the backup is in use in the end, and what was in use before is kept.
+async fn restores(host: &mut Host) -> Result<()> {
+    let before = lock(&host.world).content();
+    let aside = |host: &Host| {
+        let world = lock(&host.world);
+        let mut beside = world.data.beside.values();
+        beside.find(|beside| beside.kind == CopyKind::Aside).cloned()
+    };
+    let end = host.clocks.elapsed() + LONGEST;
+    while aside(host).is_none() {
+        ensure!(host.clocks.elapsed() < end, "nothing was ever restored");
+        host.order(ActKind::Restore);
+        let wait = host.clocks.elapsed() + Duration::from_secs(20);
+        host.live_until("a restore is ordered", |host| {
+            aside(host).is_some() || host.clocks.elapsed() > wait
+        })
+        .await?;
+    }
+    host.live_until_good("v1").await?;
+    let kept = aside(host).context("what was in use is gone")?;
+    ensure!(
+        kept.content.rows >= before.rows,
+        "{kept:?}, and there was {before:?}"
+    );
+    let world = lock(&host.world);
+    ensure!(world.data.beside.len() == 1, "{:?}", world.data.beside);
+    ensure!(world.data.open, "it lets nobody in");
     Ok(())
 }
 

@@ -1,0 +1,220 @@
+//! Backups that nobody asks for: those of the schedule, and those of the copies that a rollback has left, which go once
+//! they are in a backup that was proven. And what goes because nothing needs it any more.
+
+use std::time::Duration;
+
+use config::settings::{BackupSettings, PgName};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use state::backup::Proof;
+use state::bug::{self, Bug};
+use state::journal::Kind;
+use state::observed::Known;
+use state::plan::Plan;
+use state::release::{Author, Verdict};
+use state::step::Step;
+use state::time::Moment;
+
+use super::attend::End;
+use super::{Stack, Stop};
+use crate::backup::{Keep, Manifest, Why, needs, next, surplus};
+use crate::database::{CopyKind, DatabaseCopy, Place, container_at, copy_name, host_of};
+
+/// How often it is looked what lies beside the database.
+const LOOK_EVERY: Duration = Duration::from_secs(10 * 60);
+/// How long looking may take: somebody may be waiting for the pass.
+const LOOK_WITHIN: Duration = Duration::from_secs(5);
+/// How often it is looked which backups may go.
+const FORGET_EVERY: Duration = Duration::from_secs(60 * 60);
+/// One that failed, or gave way, is not tried again before this.
+const PATIENCE: Duration = Duration::from_secs(10 * 60);
+
+/// What is to be backed up.
+enum Due {
+    /// The copy that this operation has left.
+    Copy(u64, PgName),
+    /// The database: its time has come.
+    Scheduled(Proof),
+}
+
+impl Stack {
+    fn backup_settings(&self) -> Option<&BackupSettings> {
+        self.settings.database.as_ref()?.backup.as_ref()
+    }
+
+    /// Sees what lies beside the database, now and then, where anything may.
+    pub(super) async fn see_beside(&mut self, now: &Moment) {
+        let made_by_us = self.tool().is_some() || self.backup_settings().is_some() || self.has_backups();
+        let reached = matches!(self.schema, Some(Known::Known(_)));
+        let lately = self.beside_at.as_ref().and_then(|at| now.since(at));
+        if !made_by_us || !reached || lately.is_some_and(|age| age < LOOK_EVERY) {
+            return;
+        }
+        self.beside_at = Some(now.clone());
+        let Some(settings) = self.settings.database.clone() else {
+            return;
+        };
+        let env = self.env_values();
+        let lookup = move |key: &str| env.get(key).cloned();
+        let host = host_of(&settings, &lookup);
+        let container = host.and_then(|host| container_at(&host, &self.seen));
+        let address = match container.map(|c| c.id.clone()) {
+            Some(id) => self.address(&id).await,
+            None => None,
+        };
+        let place = Place {
+            settings: &settings,
+            address,
+            env: &lookup,
+        };
+        self.database_name = place.database().ok();
+        // What cannot be seen now is as it was.
+        if let Ok(found) = self.edges.maintenance.copies(place, LOOK_WITHIN).await {
+            self.beside = found;
+        }
+    }
+
+    fn has_backups(&self) -> bool {
+        let listing = self.backups.known();
+        listing.is_some_and(|listing| !listing.backups.is_empty())
+    }
+
+    /// Backs up what is due, where nothing else is under way. It gives way to whatever is.
+    pub(super) async fn keep_backups(&mut self) -> Result<(), Stop> {
+        self.forget_backups().await;
+        let now = self.now();
+        let reached = matches!(self.schema, Some(Known::Known(_)));
+        let waits = self
+            .backup_not_before
+            .as_ref()
+            .is_some_and(|at| !now.until(at).is_zero());
+        if self.record.operation.is_some() || self.only_looks || self.is_left_alone() || !reached || waits {
+            return Ok(());
+        }
+        let Some(due) = self.backup_due() else {
+            return Ok(());
+        };
+        let (why, plan) = match due {
+            Due::Copy(operation, name) => {
+                let why = format!("operation {operation} has copied the database before it took it back");
+                let backup = Step::Backup {
+                    proof: Proof::Restore,
+                    copy: Some(operation),
+                };
+                let drop = Step::DropBeside {
+                    name: name.as_str().to_owned(),
+                };
+                let backup = Some(backup).filter(|_| !bug::is(Bug::CopyGoesUnsaved));
+                (why, self.handed_on(backup.into_iter().chain([drop]).collect()))
+            }
+            Due::Scheduled(proof) => {
+                let backup = Step::Backup { proof, copy: None };
+                (String::from("its time has come"), self.handed_on(vec![backup]))
+            }
+        };
+        let begun = self
+            .begin_backup(Kind::Backup, Author::Agent, why, plan, None)
+            .await?;
+        if begun.is_none() {
+            return Ok(());
+        }
+        self.backup_problem = match self.carry_on().await? {
+            End::Done => None,
+            End::Failed { why, .. } => Some(why),
+            // It is no failure, and it is tried again.
+            End::GaveWay => self.backup_problem.take(),
+        };
+        if self.record.operation.is_none() {
+            self.backup_not_before = Some(self.now().plus(PATIENCE));
+        }
+        self.see_backups();
+        Ok(())
+    }
+
+    /// With the operator's command after the backup, where there is one.
+    pub(super) fn handed_on(&self, mut steps: Vec<Step>) -> Plan {
+        let after = self.backup_settings().and_then(|settings| settings.after.clone());
+        let made = steps.iter().position(|step| matches!(step, Step::Backup { .. }));
+        if let (Some(after), Some(made)) = (after, made) {
+            let hand_on = Step::HandOn {
+                command: after.command,
+                within: after.within,
+            };
+            steps.insert(made + 1, hand_on);
+        }
+        Plan::of(steps)
+    }
+
+    fn backup_due(&self) -> Option<Due> {
+        let proven = self
+            .record
+            .current()
+            .is_some_and(|current| current.verdict == Verdict::Good);
+        if let Some((operation, name)) = self.copy_left().filter(|_| proven) {
+            return Some(Due::Copy(operation, name));
+        }
+        let settings = self.backup_settings()?;
+        let due = self.next_backup()? <= wall(&self.now());
+        due.then_some(Due::Scheduled(settings.verify))
+    }
+
+    /// A safety copy of an operation that has ended.
+    fn copy_left(&self) -> Option<(u64, PgName)> {
+        let database = self.database_name.as_ref()?;
+        let whole = |copy: &&DatabaseCopy| copy.complete && copy.kind == Some(CopyKind::Copy);
+        self.beside.iter().filter(whole).find_map(|copy| {
+            let operation = copy.name.as_str().rsplit('_').next()?.parse().ok()?;
+            (copy_name(database, operation) == copy.name).then(|| (operation, copy.name.clone()))
+        })
+    }
+
+    /// When the next backup of the schedule is due; `None`: there is no schedule, or nobody knows what there is.
+    pub(super) fn next_backup(&self) -> Option<Timestamp> {
+        let schedule = self.backup_settings()?.schedule?;
+        let listing = self.backups.known()?;
+        let scheduled = |backup: &&Manifest| backup.why == Why::Scheduled;
+        let last = listing
+            .backups
+            .iter()
+            .filter(scheduled)
+            .map(|backup| backup.begun)
+            .max();
+        let (since, now) = (wall(&self.opened_at), wall(&self.now()));
+        Some(next(schedule, last, since, now, &TimeZone::system()))
+    }
+
+    /// What neither the number nor the age keeps, and nothing needs, goes.
+    async fn forget_backups(&mut self) {
+        let Some(settings) = self.backup_settings() else {
+            return;
+        };
+        let keep = Keep {
+            newest: settings.keep as usize,
+            younger_than: settings.max_age,
+        };
+        let now = self.now();
+        let lately = self.forgot_at.as_ref().and_then(|at| now.since(at));
+        if lately.is_some_and(|age| age < FORGET_EVERY) || self.record.operation.is_some() || self.only_looks
+        {
+            return;
+        }
+        let Some(listing) = self.backups.known() else {
+            return;
+        };
+        self.forgot_at = Some(now.clone());
+        let needed = needs(&self.record, &listing.backups).into_keys().collect();
+        for id in surplus(&listing.backups, keep, &needed, wall(&now)) {
+            if let Err(error) = self.edges.backups.remove(&self.settings.name, &id).await {
+                tracing::warn!(stack = %self.settings.name, %error, "backup {id} is not removed");
+            } else {
+                tracing::info!(stack = %self.settings.name, "backup {id} is removed: nothing keeps it");
+            }
+            self.backups_at = None;
+        }
+        self.see_backups();
+    }
+}
+
+fn wall(at: &Moment) -> Timestamp {
+    Timestamp::from_millisecond(at.wall_ms).unwrap_or_default()
+}
