@@ -1,6 +1,7 @@
 //! The clock, as a trait: the only place of the daemon that reads the time.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -19,7 +20,7 @@ pub trait Clock: Send + Sync {
 /// The clocks of this host.
 #[derive(Debug, Clone)]
 pub struct SystemClock {
-    boot_id: String,
+    boot_id: Arc<str>,
 }
 
 impl SystemClock {
@@ -30,7 +31,7 @@ impl SystemClock {
         let name = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", Self::BOOT_ID));
         let boot_id = std::fs::read_to_string(Self::BOOT_ID).map_err(name)?;
         Ok(Self {
-            boot_id: boot_id.trim().to_owned(),
+            boot_id: boot_id.trim().into(),
         })
     }
 }
@@ -41,7 +42,7 @@ impl Clock for SystemClock {
         Moment {
             wall_ms: millis(clock_gettime(ClockId::Realtime)),
             boot_ms: u64::try_from(millis(clock_gettime(ClockId::Boottime))).unwrap_or(0),
-            boot_id: self.boot_id.clone(),
+            boot_id: Arc::clone(&self.boot_id),
         }
     }
 

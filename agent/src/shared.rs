@@ -43,7 +43,7 @@ pub struct Snapshot {
     /// Every service, as seen; empty while the engine is away.
     pub services: Vec<ServiceView>,
     /// The stack's probes, as configured.
-    pub probes: Vec<ProbePolicy>,
+    pub probes: Arc<[ProbePolicy]>,
     /// The stack's spans, as configured.
     pub trial: TrialPolicy,
     /// Whether it could be rolled back right now.

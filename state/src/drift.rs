@@ -7,6 +7,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::bug::{self, Bug};
+use crate::common::Common;
 use crate::name::{ContainerId, ImageId, ServiceName};
 use crate::naming::is_set_aside;
 use crate::observed::{ContainerObs, ContainerState};
@@ -20,7 +21,7 @@ pub struct Wanted {
     /// The generation.
     pub generation: GenerationNumber,
     /// Its services.
-    pub spec: StackSpec,
+    pub spec: Common<StackSpec>,
     /// The spec hash that each service's containers carry.
     pub hashes: BTreeMap<ServiceName, String>,
     /// The image of each service.
@@ -29,10 +30,10 @@ pub struct Wanted {
 
 impl Wanted {
     /// What `generation` asks for under the number that it runs as.
-    pub fn of(number: GenerationNumber, generation: &Generation, spec: StackSpec) -> Self {
+    pub fn of(number: GenerationNumber, generation: &Generation, spec: impl Into<Common<StackSpec>>) -> Self {
         Self {
             generation: number,
-            spec,
+            spec: spec.into(),
             hashes: generation.hashes.clone(),
             images: generation.release.images.clone(),
         }

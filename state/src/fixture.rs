@@ -110,7 +110,7 @@ pub(crate) fn record(generations: Vec<Generation>) -> StackRecord {
     let mut record = StackRecord::new("shop".parse().unwrap());
     record.current = generations.last().map(|g| g.number);
     record.request = record.current.map(|number| request(number.0));
-    record.generations = generations;
+    record.generations = generations.into_iter().map(Into::into).collect();
     record
 }
 

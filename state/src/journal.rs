@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::common::Common;
 use crate::migrations::History;
 use crate::name::{ContainerId, Digest, ImageId};
 use crate::observed::SchemaHead;
@@ -381,7 +382,7 @@ impl Default for Progress {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OpenOperation {
     /// The operation.
-    pub operation: Operation,
+    pub operation: Common<Operation>,
     /// Its events so far.
     pub events: Vec<Entry>,
     /// How far it has come; always what replaying `events` gives.
@@ -390,16 +391,19 @@ pub struct OpenOperation {
 
 impl OpenOperation {
     /// A new one, with nothing done.
-    pub fn new(operation: Operation) -> Self {
+    pub fn new(operation: impl Into<Common<Operation>>) -> Self {
         Self {
-            operation,
+            operation: operation.into(),
             events: Vec::new(),
             progress: Progress::new(),
         }
     }
 
     /// Replays a journal.
-    pub fn replay(operation: Operation, events: Vec<Entry>) -> Result<Self, IllegalTransition> {
+    pub fn replay(
+        operation: impl Into<Common<Operation>>,
+        events: Vec<Entry>,
+    ) -> Result<Self, IllegalTransition> {
         let mut open = Self::new(operation);
         for entry in events {
             open.apply(entry)?;

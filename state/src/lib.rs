@@ -4,6 +4,7 @@
 
 pub mod backup;
 pub mod bug;
+pub mod common;
 pub mod data_change;
 pub mod decide;
 pub mod desired;

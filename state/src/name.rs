@@ -1,9 +1,12 @@
 //! Names and identifiers, parsed once. What is not in here is not a name.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::str::FromStr;
+use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{self, Deserialize, Deserializer, Visitor};
+use serde::ser::{Serialize, Serializer};
 
 /// Why a text is not a name of its kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -20,11 +23,20 @@ pub struct InvalidName {
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident, $kind:literal, $rule:literal, $valid:expr) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        #[serde(try_from = "String", into = "String")]
-        pub struct $name(String);
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        // Names are in every record, and records are handed on: a clone costs no memory.
+        pub struct $name(Arc<str>);
 
         impl $name {
+            fn is_valid(text: &str) -> bool {
+                let valid: fn(&str) -> bool = $valid;
+                valid(text)
+            }
+
+            fn invalid(text: String) -> InvalidName {
+                InvalidName { kind: $kind, text, rule: $rule }
+            }
+
             /// The text of the name.
             pub fn as_str(&self) -> &str {
                 &self.0
@@ -35,11 +47,10 @@ macro_rules! name {
             type Error = InvalidName;
 
             fn try_from(text: String) -> Result<Self, InvalidName> {
-                let valid: fn(&str) -> bool = $valid;
-                if valid(&text) {
-                    Ok(Self(text))
+                if Self::is_valid(&text) {
+                    Ok(Self(text.into()))
                 } else {
-                    Err(InvalidName { kind: $kind, text, rule: $rule })
+                    Err(Self::invalid(text))
                 }
             }
         }
@@ -48,13 +59,29 @@ macro_rules! name {
             type Err = InvalidName;
 
             fn from_str(text: &str) -> Result<Self, InvalidName> {
-                Self::try_from(text.to_owned())
+                if Self::is_valid(text) {
+                    Ok(Self(text.into()))
+                } else {
+                    Err(Self::invalid(text.to_owned()))
+                }
             }
         }
 
         impl From<$name> for String {
             fn from(name: $name) -> String {
-                name.0
+                String::from(&*name.0)
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                deserializer.deserialize_str(Named(PhantomData))
             }
         }
 
@@ -64,6 +91,21 @@ macro_rules! name {
             }
         }
     };
+}
+
+/// Reads a name of some kind.
+struct Named<N>(PhantomData<N>);
+
+impl<N: FromStr<Err = InvalidName>> Visitor<'_> for Named<N> {
+    type Value = N;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<N, E> {
+        text.parse().map_err(E::custom)
+    }
 }
 
 fn first_and_rest(text: &str, first: fn(char) -> bool, rest: fn(char) -> bool) -> bool {
@@ -151,7 +193,14 @@ impl Digest {
     /// The SHA-256 of `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
         use sha2::Digest as _;
-        Self(hex::encode(sha2::Sha256::digest(bytes)))
+        Self::from_hash(sha2::Sha256::digest(bytes).into())
+    }
+
+    fn from_hash(hash: [u8; 32]) -> Self {
+        let mut digits = [0; 64];
+        hex::encode_to_slice(hash, &mut digits).expect("there are twice as many digits as bytes");
+        let digits = std::str::from_utf8(&digits).expect("hexadecimal digits are text");
+        Self(digits.into())
     }
 
     /// The first twelve digits.
@@ -172,6 +221,6 @@ impl Digesting {
 
     /// The digest of all of it.
     pub fn finish(self) -> Digest {
-        Digest(hex::encode(sha2::Digest::finalize(self.0)))
+        Digest::from_hash(sha2::Digest::finalize(self.0).into())
     }
 }

@@ -1,6 +1,7 @@
 //! What the beginning and the end of an operation change in the record, and what its journal lets
 //! follow. Pure: who carries a step out, and who is told of it, is the agent's.
 
+use crate::common::Common;
 use crate::hold::{Fact, Hold};
 use crate::journal::{Ending, Event, Kind, OpenOperation, Operation, Outcome, Progress};
 use crate::record::{Change, Restored, StackRecord, Standing};
@@ -156,16 +157,17 @@ pub fn begin_deploy(
     generation: &Generation,
     now: &Moment,
 ) -> (GenerationNumber, Vec<Change>) {
-    let is_open = |g: &&Generation| g.verdict == Verdict::Trial && g.applied.is_none();
+    let is_open = |g: &&Common<Generation>| g.verdict == Verdict::Trial && g.applied.is_none();
     let last = record.generations.last().filter(is_open);
-    let same =
-        |last: &&Generation| last.request == generation.request && last.release_id == generation.release_id;
+    let same = |last: &&Common<Generation>| {
+        last.request == generation.request && last.release_id == generation.release_id
+    };
     if let Some(again) = last.filter(same) {
         return (again.number, Vec::new());
     }
     let why = "another release was asked for before it was up";
     let before = last.map(|before| judged(before, Verdict::Superseded, now, why));
-    let begun = Change::Begin(Box::new(generation.clone()));
+    let begun = Change::Begin(generation.clone().into());
     (generation.number, before.into_iter().chain([begun]).collect())
 }
 

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::bug::{self, Bug};
+use crate::common::Common;
 use crate::data_change::CarriedTargets;
 use crate::health::HealthRecord;
 pub use crate::hold::Hold;
@@ -133,7 +134,7 @@ pub struct StackRecord {
     /// What became of it.
     pub standing: Standing,
     /// Every generation, ascending.
-    pub generations: Vec<Generation>,
+    pub generations: Vec<Common<Generation>>,
     /// The generation whose containers run, or are being brought up.
     pub current: Option<GenerationNumber>,
     /// Releases that must not be applied.
@@ -185,7 +186,7 @@ pub enum Change {
     /// A reference of the request was resolved.
     Resolve(String, ImageId),
     /// A generation was begun.
-    Begin(Box<Generation>),
+    Begin(Common<Generation>),
     /// Its containers are what runs now.
     SetCurrent(GenerationNumber),
     /// Its containers run: the trial begins, with a clean health record.
@@ -208,7 +209,7 @@ pub enum Change {
     /// A person lifted the quarantine of a generation.
     Lift(GenerationNumber),
     /// An operation was opened.
-    Open(Box<Operation>),
+    Open(Common<Operation>),
     /// A journal entry of the open operation. `Ended` closes it.
     Journal(Entry),
     /// Held, or no longer.
@@ -300,7 +301,7 @@ impl StackRecord {
 
     /// A generation by its number.
     pub fn generation(&self, number: GenerationNumber) -> Option<&Generation> {
-        self.generations.iter().find(|g| g.number == number)
+        self.generations.iter().map(|g| &**g).find(|g| g.number == number)
     }
 
     /// The generation whose containers run, or are being brought up.
@@ -330,6 +331,7 @@ impl StackRecord {
         self.generations
             .iter()
             .rev()
+            .map(|g| &**g)
             .filter(move |g| g.verdict == Verdict::Good || (unproven && g.verdict == Verdict::Superseded))
     }
 
@@ -441,7 +443,7 @@ impl StackRecord {
                         second: operation.id,
                     });
                 }
-                self.operation = Some(OpenOperation::new((**operation).clone()));
+                self.operation = Some(OpenOperation::new(operation.clone()));
             }
             Change::Journal(entry) => {
                 let open = self.operation.as_mut().ok_or(ImpossibleChange::NoOperation)?;
@@ -468,7 +470,7 @@ impl StackRecord {
                 if generation.number != self.next_number() {
                     return Err(ImpossibleChange::OutOfOrder(generation.number));
                 }
-                self.generations.push((**generation).clone());
+                self.generations.push(generation.clone());
             }
             Change::SetCurrent(number) => {
                 self.known(*number)?;
@@ -513,6 +515,7 @@ impl StackRecord {
         self.generations
             .iter_mut()
             .find(|g| g.number == number)
+            .map(|g| &mut **g)
             .ok_or(ImpossibleChange::NoGeneration(number))
     }
 }

@@ -1,5 +1,6 @@
 //! Moments, as arguments. Nothing here reads a clock.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -13,7 +14,7 @@ pub struct Moment {
     /// Milliseconds of `CLOCK_BOOTTIME`.
     pub boot_ms: u64,
     /// `/proc/sys/kernel/random/boot_id`: boot times of two boots cannot be compared.
-    pub boot_id: String,
+    pub boot_id: Arc<str>,
 }
 
 impl Moment {
@@ -65,7 +66,7 @@ mod tests {
         Moment {
             wall_ms,
             boot_ms,
-            boot_id: boot.to_owned(),
+            boot_id: boot.into(),
         }
     }
 

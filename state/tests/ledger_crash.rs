@@ -74,16 +74,19 @@ fn batch(n: u64, id: u64) -> Vec<Change> {
     changes.push(if n.is_multiple_of(2) {
         Change::Journal(Event::Ended(Ending::Succeeded).at(&at(n)))
     } else {
-        Change::Open(Box::new(Operation {
-            id,
-            kind: Kind::Heal,
-            generation: None,
-            request: Digest::of(b"r"),
-            by: Author::Agent,
-            why: n.to_string(),
-            begun: at(n),
-            plan: Plan::default(),
-        }))
+        Change::Open(
+            Operation {
+                id,
+                kind: Kind::Heal,
+                generation: None,
+                request: Digest::of(b"r"),
+                by: Author::Agent,
+                why: n.to_string(),
+                begun: at(n),
+                plan: Plan::default(),
+            }
+            .into(),
+        )
     });
     changes
 }

@@ -216,7 +216,7 @@ impl Stack {
             plan,
         };
         let act = act.map(|act| Change::Act(Box::new(act)));
-        let open = Change::Open(Box::new(operation));
+        let open = Change::Open(operation.into());
         let changes: Vec<Change> = act.into_iter().chain([open]).collect();
         self.commit(&changes)?;
         Ok(Some(id))

@@ -301,7 +301,7 @@ impl Stack {
             plan,
         };
         tracing::warn!(stack = %self.settings.name, "healing: {}", operation.why);
-        self.commit_urgent(&[Change::Open(Box::new(operation))])?;
+        self.commit_urgent(&[Change::Open(operation.into())])?;
         let end = self.carry_on().await?;
         self.see_again().await?;
         Ok(end)

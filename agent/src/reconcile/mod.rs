@@ -9,6 +9,7 @@ mod inbox;
 mod keep;
 mod operate;
 mod orders;
+mod parsed;
 mod preview;
 mod request;
 mod schema;
@@ -23,6 +24,7 @@ use config::compose::Source;
 use config::error::Problem;
 use config::settings::{PgName, ProbeSettings, StackSettings};
 use state::bug::{self, Bug};
+use state::common::Common;
 use state::desired::Desired;
 use state::drift::{Drift, Wanted};
 use state::health::Sample;
@@ -54,6 +56,7 @@ use crate::watch::Settled;
 pub use health::Answered;
 pub use inbox::{Heard, Inbox, Nudge};
 use orders::Called;
+use parsed::Parsed;
 pub(crate) use preview::{Foreseen, foresee};
 
 /// How often what nothing needs any more is forgotten.
@@ -159,6 +162,7 @@ pub struct Stack {
     seen: Vec<ContainerObs>,
     drift: Vec<Drift>,
     wanted: Option<Arc<Wanted>>,
+    parsed: Parsed,
     probes: Arc<[ProbeSettings]>,
     policies: Arc<[ProbePolicy]>,
     addresses: BTreeMap<ContainerId, IpAddr>,
@@ -257,6 +261,7 @@ impl Stack {
             seen: Vec::new(),
             drift: Vec::new(),
             wanted: None,
+            parsed: Parsed::default(),
             probes,
             policies,
             addresses: BTreeMap::new(),
@@ -802,11 +807,12 @@ impl Stack {
         Ok(Some(Wanted::of(number, generation, spec)))
     }
 
-    fn load_spec(&self, digest: &Digest) -> Result<Option<StackSpec>, LedgerError> {
+    /// The stack that is kept under `digest`. That it is still there, and whole, is seen each time.
+    fn load_spec(&self, digest: &Digest) -> Result<Option<Common<StackSpec>>, LedgerError> {
         let Some(bytes) = self.edges.store.object(digest)? else {
             return Ok(None);
         };
-        Ok(serde_json::from_slice(&bytes).ok())
+        Ok(self.parsed.of(digest, &bytes))
     }
 
     /// Compares the current generation with what was seen.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use state::bug::{self, Bug};
+use state::common::Common;
 use state::data_change::{DataChange, Running};
 use state::drift::{Drift, Wanted};
 use state::hold::Fact;
@@ -181,7 +182,11 @@ impl Stack {
     }
 
     /// Begins a generation and brings it up.
-    pub(super) async fn deploy(&mut self, generation: Generation, spec: &StackSpec) -> Result<(), Stop> {
+    pub(super) async fn deploy(
+        &mut self,
+        generation: Generation,
+        spec: &Common<StackSpec>,
+    ) -> Result<(), Stop> {
         if !self.own().await? {
             return Ok(());
         }
@@ -227,20 +232,23 @@ impl Stack {
             .as_ref()
             .map(ToString::to_string)
             .unwrap_or_default();
-        changes.push(Change::Open(Box::new(Operation {
-            id,
-            kind: Kind::Deploy,
-            generation: Some(number),
-            request: generation.request.clone(),
-            by: Author::Agent,
-            why: if bug::is(Bug::ValueInAReason) {
-                format!("{:?}", self.env_values())
-            } else {
-                format!("{tag} is asked for")
-            },
-            begun: now,
-            plan,
-        })));
+        changes.push(Change::Open(
+            Operation {
+                id,
+                kind: Kind::Deploy,
+                generation: Some(number),
+                request: generation.request.clone(),
+                by: Author::Agent,
+                why: if bug::is(Bug::ValueInAReason) {
+                    format!("{:?}", self.env_values())
+                } else {
+                    format!("{tag} is asked for")
+                },
+                begun: now,
+                plan,
+            }
+            .into(),
+        ));
         self.commit(&changes)?;
         if let End::Failed {
             why, passing: true, ..
@@ -346,16 +354,19 @@ impl Stack {
         };
         let request = request_of(&self.record, &current);
         let mut changes = begin_rollback(&self.record, &current, blame, &by, why, &now);
-        changes.push(Change::Open(Box::new(Operation {
-            id,
-            kind: Kind::Rollback,
-            generation: Some(target),
-            request,
-            by,
-            why: why.to_owned(),
-            begun: now,
-            plan,
-        })));
+        changes.push(Change::Open(
+            Operation {
+                id,
+                kind: Kind::Rollback,
+                generation: Some(target),
+                request,
+                by,
+                why: why.to_owned(),
+                begun: now,
+                plan,
+            }
+            .into(),
+        ));
         tracing::warn!(stack = %self.settings.name, "rolling back from generation {} to {target}: {why}", current.number);
         self.commit_urgent(&changes)?;
         Ok(true)
@@ -511,7 +522,7 @@ impl Stack {
         }
         let running = Running {
             images: &images,
-            spec: spec.as_ref(),
+            spec: spec.as_deref(),
             carried: &carried,
             tagged: &tagged.unwrap_or_default(),
         };

@@ -113,8 +113,8 @@ impl Stack {
         Ok(Next {
             kind: operation.kind,
             generation: operation.generation,
-            why: operation.why,
-            plan: operation.plan,
+            why: operation.why.clone(),
+            plan: operation.plan.clone(),
             because: drift.iter().map(Difference::of).collect(),
             resolved: self.record.resolved.clone(),
         })

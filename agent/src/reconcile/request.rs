@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use state::bug::{self, Bug};
+use state::common::Common;
 use state::decide::{Asked, Reply, answer};
 use state::drift::Wanted;
 use state::hold::moved;
@@ -280,7 +281,7 @@ impl Stack {
             let why = "another release was asked for before it was proven";
             changes.push(judged(before, Verdict::Superseded, &now, why));
         }
-        changes.insert(0, Change::Begin(Box::new(generation)));
+        changes.insert(0, Change::Begin(generation.into()));
         changes.push(Change::Approval(None));
         for container in &theirs {
             if let Some(detail) = self.edges.engine.container(container.id.as_str()).await? {
@@ -383,7 +384,7 @@ impl Stack {
             .request
             .as_ref()
             .map_or_else(|| inputs.config.clone(), Request::id);
-        let mut generation = self.new_generation(release, &inputs.spec, request, now);
+        let mut generation = self.new_generation(release, (&inputs.spec, &inputs.content), request, now);
         generation.adopted = true;
         generation.why = String::from("found running");
         generation.not_restorable = (!faithful).then(|| {
@@ -441,10 +442,11 @@ impl Stack {
         Ok(self.edges.engine.differences(&container.id, &new).await?)
     }
 
-    pub(super) fn new_generation(
+    /// The next generation, of a stack and the digest under which that is kept.
+    fn new_generation(
         &self,
         release: Release,
-        spec: &StackSpec,
+        (spec, content): (&StackSpec, &state::name::Digest),
         request: state::name::Digest,
         now: &Moment,
     ) -> Generation {
@@ -454,13 +456,12 @@ impl Stack {
             .iter()
             .filter_map(|(service, image)| Some((service.clone(), key.spec_hash(spec, service, image)?)))
             .collect();
-        let bytes = serde_json::to_vec(spec).expect("a stack is plain data");
         Generation {
             number: self.record.next_number(),
             release_id: release.id(),
             release,
             request,
-            spec: state::name::Digest::of(&bytes),
+            spec: content.clone(),
             hashes,
             verdict: Verdict::Trial,
             begun: now.clone(),
@@ -502,7 +503,7 @@ impl Stack {
             }
         }
         let release = request.release(images);
-        let generation = self.new_generation(release, &spec, request.id(), &now);
+        let generation = self.new_generation(release, (&spec, &request.spec), request.id(), &now);
         let found = self
             .record
             .approval
@@ -522,7 +523,7 @@ impl Stack {
             hashes: &generation.hashes,
             spec: &spec,
             tagged: &tagged,
-            running: running.as_ref(),
+            running: running.as_deref(),
             found: found.as_deref(),
         };
         match answer(&self.record, &asked) {
@@ -582,7 +583,7 @@ impl Stack {
     }
 
     /// What would be done if it were approved, for `steadfast plan`.
-    async fn show_next(&mut self, generation: &Generation, spec: &StackSpec) -> Result<(), Stop> {
+    async fn show_next(&mut self, generation: &Generation, spec: &Common<StackSpec>) -> Result<(), Stop> {
         let wanted = Wanted::of(generation.number, generation, spec.clone());
         let drift = self.drift_from(&wanted);
         let now = self.now();
@@ -683,7 +684,7 @@ impl Stack {
             begun: self.now(),
             plan: Plan::of(pulls),
         };
-        self.commit(&[Change::Open(Box::new(operation))])?;
+        self.commit(&[Change::Open(operation.into())])?;
         match self.carry_on().await? {
             End::Done => Ok(references.iter().all(|r| self.record.resolved.contains_key(r))),
             End::GaveWay => Ok(false),
@@ -728,10 +729,10 @@ impl Stack {
         (why, way_out): (&str, &str),
     ) -> Result<(), Stop> {
         let now = self.now();
-        let mut generation = self.new_generation(release, spec, request.id(), &now);
+        let mut generation = self.new_generation(release, (spec, &request.spec), request.id(), &now);
         why.clone_into(&mut generation.why);
         tracing::error!(stack = %self.settings.name, "{why}; nothing was stopped");
-        let mut changes = vec![Change::Begin(Box::new(generation.clone()))];
+        let mut changes = vec![Change::Begin(generation.clone().into())];
         changes.extend(never_begun(&generation, blame, why, &now));
         changes.extend(self.held_where_nothing_runs(why, way_out));
         self.commit(&changes)

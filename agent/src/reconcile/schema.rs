@@ -166,7 +166,7 @@ impl Stack {
             begun: self.now(),
             plan: Plan::of(vec![Step::ReadMigrations { by }]),
         };
-        self.commit(&[Change::Open(Box::new(operation))])?;
+        self.commit(&[Change::Open(operation.into())])?;
         match self.carry_on().await? {
             End::Done if self.record.operation.is_none() => Ok(Learnt::All),
             End::Done | End::GaveWay => Ok(Learnt::Later),
@@ -207,7 +207,7 @@ impl Stack {
             begun: self.now(),
             plan: Plan::of(vec![Step::OpenDatabase]),
         };
-        self.commit_urgent(&[Change::Open(Box::new(open))])?;
+        self.commit_urgent(&[Change::Open(open.into())])?;
         if let End::Failed { why, .. } = self.carry_on().await? {
             self.waits
                 .push(format!("the database, to let everybody in again: {why}"));

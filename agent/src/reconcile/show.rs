@@ -27,7 +27,7 @@ impl Stack {
             problems: self.problems.clone(),
             schema: self.schema.clone(),
             services: self.services(),
-            probes: self.policies.to_vec(),
+            probes: std::sync::Arc::clone(&self.policies),
             trial: self.settings.trial.clone(),
             readiness: self.readiness(),
             time_left: self.time_left(),

@@ -138,10 +138,11 @@ fn service(name: &str, tag: &str, health: DockerHealth, seconds: u64) -> Service
 fn steady() -> Snapshot {
     let mut record = StackRecord::new("shop".parse().unwrap());
     record.request = Some(request("v1.5.0", 7200));
-    record.generations = vec![
+    let generations = [
         generation(1, "v1.4.0", Verdict::Good, 90_000, "5m of unbroken health"),
         generation(2, "v1.5.0", Verdict::Good, 7190, "5m of unbroken health"),
     ];
+    record.generations = generations.map(Into::into).into();
     record.current = Some(number(2));
     record.standing = Standing::Applied(number(2));
     for seconds in [20, 10, 0] {
@@ -160,7 +161,7 @@ fn steady() -> Snapshot {
             service("api", "v1.5.0", DockerHealth::Healthy, 7180),
             service("web", "v1.5.0", DockerHealth::Healthy, 7180),
         ],
-        probes: vec![probe()],
+        probes: [probe()].into(),
         trial: TrialPolicy::default(),
         readiness: Readiness {
             to: Some(number(1)),
@@ -276,7 +277,7 @@ fn deploying() -> Snapshot {
     record.standing = Standing::Pending;
     let mut third = generation(3, "v1.6.0", Verdict::Trial, 310, "");
     (third.begun, third.applied) = (ago(6), None);
-    record.generations.push(third);
+    record.generations.push(third.into());
     let mut open = OpenOperation::new(Operation {
         id: 12,
         kind: Kind::Deploy,
@@ -382,7 +383,7 @@ fn rolled_back() -> Snapshot {
         at: ago(720),
         why: third.why.clone(),
     }];
-    record.generations.push(third);
+    record.generations.push(third.into());
     record.standing = Standing::Quarantined(number(3));
     record.restored = Some(Restored {
         from: number(3),

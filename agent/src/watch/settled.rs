@@ -54,7 +54,7 @@ mod tests {
         Moment {
             wall_ms: 0,
             boot_ms: ms,
-            boot_id: String::from("this boot"),
+            boot_id: "this boot".into(),
         }
     }
 

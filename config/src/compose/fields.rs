@@ -48,8 +48,8 @@ impl<'a> Fields<'a> {
 
     /// Takes the value under `key`, which may be `Null`.
     pub(crate) fn get_nullable(&self, key: &'static str) -> Option<At<'a>> {
-        self.taken.borrow_mut().insert(key);
         let entry = self.map?.get(key)?;
+        self.taken.borrow_mut().insert(key);
         Some(At {
             cx: self.cx,
             node: &entry.node,

@@ -109,7 +109,7 @@ fn a_quarantined_release_is_not_applied_whatever_else_was_edited() {
         let bad = generation(2, a.release.clone(), Verdict::Bad);
         let blame = Blame::between(&bad.release, Some(&good.release));
         a.record.quarantine.push(quarantine(&bad, blame));
-        a.record.generations.push(bad);
+        a.record.generations.push(bad.into());
     };
     reply(after_rollback, expect!["quarantined by generation 2"]);
     reply(

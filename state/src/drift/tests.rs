@@ -58,7 +58,7 @@ fn check(change: impl FnOnce(&mut Case), expect: Expect) {
             generation: GenerationNumber(2),
             hashes: names().map(|name| (name, String::from("new"))).collect(),
             images: names().map(|name| (name, image(2))).collect(),
-            spec,
+            spec: spec.into(),
         },
         record: record(Vec::new()),
         seen: Vec::new(),

@@ -11,7 +11,7 @@ use crate::journal::{Entry, OpenOperation, Operation};
 use crate::migrations::History;
 use crate::name::{Digest, ImageId, StackName};
 use crate::record::{Act, StackRecord};
-use crate::release::{GenerationNumber, HostKey};
+use crate::release::{Generation, GenerationNumber, HostKey};
 use crate::time::Moment;
 
 /// A database that is only read.
@@ -34,7 +34,7 @@ impl Reader<'_> {
             .flatten()
             .next();
         let sql = "SELECT format, value FROM generation WHERE stack = ?1 ORDER BY number";
-        let generations = self.values(sql, key)?;
+        let generations: Vec<Generation> = self.values(sql, key)?;
         let sql = "SELECT format, value FROM quarantine WHERE stack = ?1 ORDER BY position";
         let quarantine = self.values(sql, key)?;
         let health = self.one("SELECT format, value FROM health WHERE stack = ?1", key)?;
@@ -42,7 +42,7 @@ impl Reader<'_> {
             stack: name.clone(),
             request: row.request,
             standing: row.standing,
-            generations,
+            generations: generations.into_iter().map(Into::into).collect(),
             current: current
                 .map(|n| self.number(n).map(GenerationNumber))
                 .transpose()?,

@@ -47,7 +47,7 @@ impl Writer<'_> {
             self.run(sql, params![self.stack, int(number.0)])?;
         }
         for generation in &after.generations {
-            if find(before, generation.number) != Some(generation) {
+            if find(before, generation.number) != Some(&**generation) {
                 self.generation(generation)?;
             }
         }
@@ -376,7 +376,7 @@ impl Writer<'_> {
 fn find(record: &StackRecord, number: GenerationNumber) -> Option<&Generation> {
     let all = &record.generations;
     let index = all.binary_search_by_key(&number, |g| g.number).ok()?;
-    all.get(index)
+    all.get(index).map(|g| &**g)
 }
 
 fn same_stack_row(a: &StackRecord, b: &StackRecord) -> bool {

@@ -78,7 +78,7 @@ fn busy(record: &mut StackRecord) {
         begun: at(0),
         plan: Plan::of(Vec::new()),
     };
-    record.apply(&Change::Open(Box::new(operation))).unwrap();
+    record.apply(&Change::Open(operation.into())).unwrap();
 }
 
 #[test]

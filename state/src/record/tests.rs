@@ -18,16 +18,19 @@ fn lived() -> StackRecord {
 }
 
 fn operation(id: u64) -> Change {
-    Change::Open(Box::new(Operation {
-        id,
-        kind: Kind::Heal,
-        generation: Some(GenerationNumber(1)),
-        request: request(1).id(),
-        by: Author::Agent,
-        why: String::new(),
-        begun: at(0),
-        plan: Plan::default(),
-    }))
+    Change::Open(
+        Operation {
+            id,
+            kind: Kind::Heal,
+            generation: Some(GenerationNumber(1)),
+            request: request(1).id(),
+            by: Author::Agent,
+            why: String::new(),
+            begun: at(0),
+            plan: Plan::default(),
+        }
+        .into(),
+    )
 }
 
 /// `changes` in a row; all but the last are possible, and the last leaves the record as it is.
@@ -71,7 +74,7 @@ fn an_impossible_change_changes_nothing() {
     for number in [1, 3] {
         let skipped = generation(number, release(&[]), Verdict::Trial);
         let words = format!("generation {number} is out of order");
-        check_impossible(&[Change::Begin(Box::new(skipped))], &words);
+        check_impossible(&[Change::Begin(skipped.into())], &words);
     }
 }
 

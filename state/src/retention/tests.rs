@@ -99,7 +99,7 @@ fn open(record: &mut StackRecord, generation: GenerationNumber) {
         begun: at(0),
         plan: Plan::of(Vec::new()),
     };
-    record.apply(&Change::Open(Box::new(operation))).unwrap();
+    record.apply(&Change::Open(operation.into())).unwrap();
 }
 
 #[test]

@@ -146,12 +146,10 @@ fn back_to_the_newest_good_generation_that_can_be_restored() {
 fn the_same_release_under_another_number_is_no_way_back() {
     check(
         |c| {
-            let again = c.record.generations[1].clone();
+            let mut again = c.record.generations[1].clone();
             c.record.generations[1].verdict = Verdict::Good;
-            c.record.generations.push(crate::release::Generation {
-                number: GenerationNumber(3),
-                ..again
-            });
+            again.number = GenerationNumber(3);
+            c.record.generations.push(again);
             c.record.current = Some(GenerationNumber(3));
             c.available.insert(GenerationNumber(2), Ok(()));
         },
@@ -159,12 +157,9 @@ fn the_same_release_under_another_number_is_no_way_back() {
     );
     check(
         |c| {
-            let again = c.record.generations[0].clone();
-            c.record.generations[1] = crate::release::Generation {
-                number: GenerationNumber(2),
-                verdict: Verdict::Trial,
-                ..again
-            };
+            let mut again = c.record.generations[0].clone();
+            (again.number, again.verdict) = (GenerationNumber(2), Verdict::Trial);
+            c.record.generations[1] = again;
         },
         expect![
             "hold until healthy or target: no good generation can be restored: generation 1: it is the same in everything, so nothing would change"
@@ -226,7 +221,7 @@ fn what_was_before_this_boot_counts_until_the_boot_is_as_old_as_the_span() {
             let then = Moment {
                 wall_ms: 0,
                 boot_ms: 9_000_000,
-                boot_id: String::from("the boot before"),
+                boot_id: "the boot before".into(),
             };
             c.now = now;
             c.record.rollbacks = vec![(request(2).id(), then); 2];
@@ -527,10 +522,10 @@ proptest! {
             if good {
                 new.verdict = Verdict::Good;
                 proven = Some(new.number);
-                record.generations.push(new);
+                record.generations.push(new.into());
                 continue;
             }
-            record.generations.push(new.clone());
+            record.generations.push(new.clone().into());
             let back = target(&record, &available).ok().map(|g| g.number);
             prop_assert_eq!(back, proven);
             let to = back.and_then(|back| record.generation(back)).map(|g| g.release.clone());

@@ -65,7 +65,7 @@ fn decided(record: &StackRecord) {
     let now = Moment {
         wall_ms: 1_700_000_000_000,
         boot_ms: 1_000,
-        boot_id: String::from("5d1b"),
+        boot_id: "5d1b".into(),
     };
     let hour = std::time::Duration::from_secs(3600);
     if let Some(surplus) = state::retention::surplus(record, hour, &now) {
@@ -130,7 +130,7 @@ fn look_around(ledger: &Ledger) {
         at: Moment {
             wall_ms: 0,
             boot_ms: 0,
-            boot_id: String::from("5d1b"),
+            boot_id: "5d1b".into(),
         },
         what: String::from("retry"),
         why: None,

@@ -360,16 +360,19 @@ impl Agent {
         let drift = drift.unwrap_or_else(|| self.drift(to, look));
         let id = look.engine.free_operation();
         let plan = make_plan(&wanted, &drift, why.kind, id, look)?;
-        Some(Change::Open(Box::new(Operation {
-            id,
-            kind: why.kind,
-            generation: Some(why.generation),
-            request: why.request,
-            by: why.by,
-            why: String::new(),
-            begun: now(),
-            plan,
-        })))
+        Some(Change::Open(
+            Operation {
+                id,
+                kind: why.kind,
+                generation: Some(why.generation),
+                request: why.request,
+                by: why.by,
+                why: String::new(),
+                begun: now(),
+                plan,
+            }
+            .into(),
+        ))
     }
 
     fn drift(&self, to: &Generation, look: &Look<'_>) -> Vec<Drift> {

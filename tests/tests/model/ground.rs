@@ -48,7 +48,7 @@ pub(crate) fn now() -> Moment {
     Moment {
         wall_ms: 1_700_000_000_000,
         boot_ms: 1_000,
-        boot_id: String::from("5d1b"),
+        boot_id: "5d1b".into(),
     }
 }
 
@@ -164,7 +164,7 @@ pub(crate) fn record(runs: bool, spec: &StackSpec) -> StackRecord {
         let mut first = generation(GenerationNumber(1), &request, spec);
         first.verdict = Verdict::Good;
         first.applied = Some(now());
-        record.generations.push(first);
+        record.generations.push(first.into());
         record.current = Some(GenerationNumber(1));
         record.standing = Standing::Applied(GenerationNumber(1));
         record.request = Some(request);

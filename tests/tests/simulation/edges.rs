@@ -53,6 +53,8 @@ pub(crate) struct Clocks {
 struct ClockState {
     wall_offset_ms: i64,
     boot: u32,
+    /// The name of this boot.
+    boot_id: Arc<str>,
     booted: Duration,
     /// How long the host slept: its clocks ran, and no process did.
     slept: Duration,
@@ -65,6 +67,7 @@ impl Clocks {
             state: Mutex::new(ClockState {
                 wall_offset_ms: 1_800_000_000_000,
                 boot: 1,
+                boot_id: "boot-1".into(),
                 booted: Duration::ZERO,
                 slept: Duration::ZERO,
             }),
@@ -84,6 +87,7 @@ impl Clocks {
         let now = self.elapsed();
         let mut state = self.state();
         state.boot += 1;
+        state.boot_id = format!("boot-{}", state.boot).into();
         state.booted = now + state.slept;
     }
 
@@ -106,7 +110,7 @@ impl Clock for Clocks {
         Moment {
             wall_ms: state.wall_offset_ms + i64::try_from(ms(now)).unwrap_or(i64::MAX),
             boot_ms: ms(now.saturating_sub(state.booted)),
-            boot_id: format!("boot-{}", state.boot),
+            boot_id: Arc::clone(&state.boot_id),
         }
     }
 

@@ -417,7 +417,7 @@ impl World {
                     }
                 }
                 Change::Open(operation) => {
-                    if let Some(first) = open.replace(OpenOperation::new((**operation).clone())) {
+                    if let Some(first) = open.replace(OpenOperation::new(operation.clone())) {
                         let words = format!(
                             "a {} is opened while a {} is open",
                             operation.kind, first.operation.kind

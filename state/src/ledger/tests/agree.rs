@@ -28,7 +28,7 @@ fn change(record: &StackRecord, kind: u8, variant: u8, next_id: u64) -> Option<C
     };
     Some(match kind % 21 {
         0 => Change::Accept(Box::new(life::request(v))),
-        1 => Change::Begin(Box::new(life::generation(record.next_number().0))),
+        1 => Change::Begin(life::generation(record.next_number().0).into()),
         2 => Change::SetCurrent(known()?),
         3 => Change::Applied(known()?, life::at(v)),
         4 => Change::Judge {
@@ -67,7 +67,7 @@ fn change(record: &StackRecord, kind: u8, variant: u8, next_id: u64) -> Option<C
             Change::Wrote(service, image)
         }
         _ => match &record.operation {
-            None => Change::Open(Box::new(life::operation(next_id))),
+            None => Change::Open(life::operation(next_id).into()),
             Some(open) => {
                 let event = event(&open.progress, open.operation.plan.steps.len(), variant);
                 Change::Journal(event.at(&life::at(v)))

@@ -259,10 +259,10 @@ pub(super) fn life() -> Vec<Vec<Change>> {
             ),
         ],
         vec![
-            Change::Begin(Box::new(generation(1))),
+            Change::Begin(generation(1).into()),
             Change::SetCurrent(GenerationNumber(1)),
         ],
-        vec![Change::Open(Box::new(operation(1)))],
+        vec![Change::Open(operation(1).into())],
         journal(success()),
         vec![
             Change::Applied(GenerationNumber(1), at(20)),
@@ -296,9 +296,9 @@ pub(super) fn life() -> Vec<Vec<Change>> {
                 detail: vec!["stop api".into()],
                 answer: Some((Answer::Granted, person())),
             }))),
-            Change::Begin(Box::new(generation(2))),
+            Change::Begin(generation(2).into()),
             Change::Schema(GenerationNumber(2), SchemaHead::NoTable),
-            Change::Open(Box::new(operation(4))),
+            Change::Open(operation(4).into()),
         ],
         journal(failure()),
         vec![
@@ -333,7 +333,7 @@ pub(super) fn life() -> Vec<Vec<Change>> {
         vec![Change::LetGo(None)],
         vec![Change::LetGo(Some(at(65)))],
         vec![
-            Change::Open(Box::new(operation(7))),
+            Change::Open(operation(7).into()),
             Change::Journal(Event::Started { index: 0 }.at(&at(70))),
         ],
         vec![Change::Health(Box::new(health(8)))],

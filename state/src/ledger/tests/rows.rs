@@ -90,12 +90,12 @@ fn a_batch_is_applied_whole_or_not_at_all() {
         assert_eq!(store.load(&stack()).unwrap(), before);
         assert_eq!(store.acts(&stack(), 9).unwrap().len(), 2);
 
-        let second = [Change::Open(Box::new(operation(8)))];
+        let second = [Change::Open(operation(8).into())];
         let error = store.commit(&stack(), &second).unwrap_err();
         assert!(matches!(error, LedgerError::Impossible { .. }), "{error}");
 
         let other = "other".parse().unwrap();
-        let error = store.commit(&other, &[act("x"), Change::Open(Box::new(operation(4)))]);
+        let error = store.commit(&other, &[act("x"), Change::Open(operation(4).into())]);
         assert!(matches!(error.unwrap_err(), LedgerError::OperationTaken(4)));
         assert_eq!(store.load(&other).unwrap(), StackRecord::new(other.clone()));
         assert_eq!(store.stacks().unwrap(), [stack()]);
@@ -134,7 +134,7 @@ fn only_the_newest_history_is_kept() {
     check_both(|store| {
         let operations = u64::from(KEPT_OPERATIONS) + 3;
         for id in 1..=operations {
-            let mut batch = vec![Change::Open(Box::new(operation(id)))];
+            let mut batch = vec![Change::Open(operation(id).into())];
             batch.extend(journal(success()));
             store.commit(&stack(), &batch).unwrap();
         }
@@ -157,15 +157,15 @@ fn operations_and_journals_of_other_stacks_outlive_retention() {
     let ledger = Ledger::open(dir.path()).unwrap();
     let other = "other".parse().unwrap();
     ledger
-        .commit(&other, &[Change::Open(Box::new(operation(1)))])
+        .commit(&other, &[Change::Open(operation(1).into())])
         .unwrap();
     ledger.commit(&other, &journal(success())).unwrap();
     ledger
-        .commit(&stack(), &[Change::Open(Box::new(operation(2)))])
+        .commit(&stack(), &[Change::Open(operation(2).into())])
         .unwrap();
     for id in 3..u64::from(KEPT_OPERATIONS) + 9 {
         ledger
-            .commit(&other, &[Change::Open(Box::new(operation(id)))])
+            .commit(&other, &[Change::Open(operation(id).into())])
             .unwrap();
         ledger.commit(&other, &journal(success())).unwrap();
     }
@@ -254,7 +254,7 @@ fn what_is_no_object_is_left_alone() {
 fn a_generation_that_is_forgotten_is_gone_for_the_next_process_too() {
     let dir = tempfile::tempdir().unwrap();
     let ledger = Ledger::open(dir.path()).unwrap();
-    let begin = |n| Change::Begin(Box::new(generation(n)));
+    let begin = |n| Change::Begin(generation(n).into());
     ledger
         .commit(&stack(), &[begin(1), begin(2), begin(3), begin(4)])
         .unwrap();

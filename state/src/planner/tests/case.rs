@@ -71,7 +71,7 @@ impl Case {
                 generation: GenerationNumber(2),
                 hashes: names().map(|name| (name, String::from("new"))).collect(),
                 images: names().map(|name| (name, image(2))).collect(),
-                spec,
+                spec: spec.into(),
             },
             details: BTreeMap::new(),
             drift: Vec::new(),

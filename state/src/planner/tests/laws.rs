@@ -109,7 +109,7 @@ fn any_wanted(dice: &mut Dice<'_>) -> Wanted {
         generation: GenerationNumber(2),
         hashes: names().map(|name| (name, String::from("new"))).collect(),
         images: names().map(|name| (name, image(2))).collect(),
-        spec,
+        spec: spec.into(),
     }
 }
 
