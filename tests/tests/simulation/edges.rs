@@ -434,13 +434,19 @@ impl Store for Ledger {
                 let after = self.kept.load(stack)?;
                 let error = outcome.as_ref().err().map(ToString::to_string);
                 let asked = after.request.iter().map(|request| &request.spec);
-                let mut specs = asked.chain(after.generations.iter().map(|generation| &generation.spec));
-                let missing = specs.find(|spec| !matches!(self.objects.get(spec), Ok(Some(_))));
-                let missing =
-                    missing.map(|spec| format!("the record refers to {}, which is not kept", spec.short()));
+                let specs = asked.chain(after.generations.iter().map(|generation| &generation.spec));
                 let mut world = lock(&self.world);
-                if let Some(words) = missing {
-                    world.laws.breaks(10, words);
+                for spec in specs {
+                    if world.laws.kept.contains(spec) {
+                        continue;
+                    }
+                    if matches!(self.objects.get(spec), Ok(Some(_))) {
+                        world.laws.kept.insert(spec.clone());
+                    } else {
+                        let words = format!("the record refers to {}, which is not kept", spec.short());
+                        world.laws.breaks(10, words);
+                        break;
+                    }
                 }
                 world.committed(after, changes, error);
             }

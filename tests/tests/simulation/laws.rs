@@ -13,7 +13,7 @@ use std::time::Duration;
 use agent::engine::NewContainer;
 use state::health::Phase;
 use state::journal::{Ending, Entry, Event, Kind, OpenOperation, Operation, Progress};
-use state::name::{ContainerId, ImageId, ServiceName};
+use state::name::{ContainerId, Digest, ImageId, ServiceName};
 use state::record::{Change, StackRecord};
 use state::release::{Author, Generation, GenerationNumber, Quarantine, Verdict};
 use state::step::{Step, Target};
@@ -176,7 +176,7 @@ pub(crate) struct Laws {
     /// Since when the current generation runs.
     applied_at: Duration,
     /// When the agent went back by itself, under which request.
-    retreats: Vec<(state::name::Digest, Duration)>,
+    retreats: Vec<(Digest, Duration)>,
     /// When the failure was last counted.
     counted_at: Duration,
     /// When the open operation was opened, and which ones were lately.
@@ -189,8 +189,10 @@ pub(crate) struct Laws {
     begun: Option<schema::Begun>,
     /// Which image has written to a volume last.
     writers: BTreeMap<String, ImageId>,
-    /// Where the rows of each replica are.
-    rows: BTreeMap<(ServiceName, u32, String), String>,
+    /// Where the rows of each replica are, by target.
+    rows: BTreeMap<(ServiceName, u32), BTreeMap<String, String>>,
+    /// What was seen to be kept since the last power cut: nothing else takes it away.
+    pub(crate) kept: BTreeSet<Digest>,
 }
 
 impl Laws {
@@ -221,8 +223,8 @@ impl Laws {
         volumes: &BTreeMap<String, BTreeMap<String, String>>,
     ) {
         for volume in &container.anonymous {
-            let slot = (container.service.clone(), container.number, volume.target.clone());
-            let before = self.rows.get(&slot).cloned();
+            let rows = self.rows.get(&(container.service.clone(), container.number));
+            let before = rows.and_then(|rows| rows.get(&volume.target)).cloned();
             if let Some(before) = before.filter(|v| *v != volume.volume && volumes.contains_key(v)) {
                 self.breaks(
                     8,
@@ -244,9 +246,15 @@ impl Laws {
 
     /// The volumes of a container that has run for a while.
     pub(crate) fn has_rows(&mut self, container: &Container) {
+        if container.anonymous.is_empty() {
+            return;
+        }
+        let slot = (container.service.clone(), container.number);
+        let rows = self.rows.entry(slot).or_default();
         for volume in &container.anonymous {
-            let slot = (container.service.clone(), container.number, volume.target.clone());
-            self.rows.insert(slot, volume.volume.clone());
+            if rows.get(&volume.target) != Some(&volume.volume) {
+                rows.insert(volume.target.clone(), volume.volume.clone());
+            }
         }
     }
 }
@@ -271,11 +279,12 @@ impl World {
         }
         self.is_told_of(call);
         self.shows_no_secret(call);
+        // No law of a change looks at the record for it: the journal is long, and this is asked often.
         let open = self
             .laws
             .record
-            .as_ref()
-            .and_then(|record| record.operation.clone());
+            .as_mut()
+            .and_then(|record| record.operation.take());
         if let Some(open) = &open {
             self.removes_rightly(open, call);
             self.gives_back_rightly(open, call);
@@ -287,6 +296,9 @@ impl World {
             let progress = open.as_ref().map(|open| &open.progress);
             let words = format!("not journaled before its effect: {call}; the journal says {progress:?}");
             self.laws.breaks(10, words);
+        }
+        if let Some(record) = &mut self.laws.record {
+            record.operation = open;
         }
     }
 

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
@@ -12,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::story::{self, Outcome};
 
 /// Seeds that one thread runs before what came of them is kept.
-const ROUND: u64 = 200;
+const ROUND: u64 = 500;
 /// How often progress is told.
 const TOLD_EVERY: Duration = Duration::from_secs(10);
 /// So many seeds that have broken a law are enough to look at.
@@ -165,18 +166,22 @@ fn run(wanted: u64) -> Result<u64> {
     Ok(sums.violations)
 }
 
-/// The seeds from..until, each thread every so-manieth of them.
+/// The seeds from..until. Which kind of story one is shows in its number, and some take longer: so each thread takes
+/// the next one when it is done with the last.
 fn round(from: u64, until: u64, threads: u64) -> Vec<Sums> {
+    let next = AtomicU64::new(from);
     std::thread::scope(|scope| {
         let parts: Vec<_> = (0..threads)
-            .map(|thread| {
-                scope.spawn(move || {
+            .map(|_| {
+                scope.spawn(|| {
                     let mut sums = Sums::default();
-                    let step = usize::try_from(threads).unwrap_or(1);
-                    for seed in (from + thread..until).step_by(step) {
+                    loop {
+                        let seed = next.fetch_add(1, Ordering::Relaxed);
+                        if seed >= until {
+                            return sums;
+                        }
                         sums.add(seed, story::run(seed));
                     }
-                    sums
                 })
             })
             .collect();

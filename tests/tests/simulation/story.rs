@@ -663,6 +663,7 @@ impl Host {
     /// What was not durable may be gone: and nothing that the ledger refers to is.
     fn lose_power(&self) {
         let mut world = lock(&self.world);
+        world.laws.kept.clear();
         self.disk
             .cut(|of| usize::try_from(world.dice.number(0..of as u64)).unwrap_or(0));
         let objects = Objects::open(Arc::new(self.disk.clone()), Path::new(STATE)).expect("a disk");

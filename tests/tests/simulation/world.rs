@@ -261,11 +261,17 @@ impl World {
     /// Lets happen what happens by itself until now.
     pub(crate) fn settle(&mut self, now: Duration) {
         self.now = now;
+        let crash = self
+            .images
+            .iter()
+            .filter(|(_, behaves)| **behaves == Behaviour::Crashes);
+        let crashing: Vec<&ImageId> = crash.map(|(image, _)| image).collect();
         let dying: Vec<ContainerId> = self
             .containers
             .iter()
-            .filter(|(_, c)| c.runs() && !c.oneoff && self.behaviour(&c.image) == Behaviour::Crashes)
+            .filter(|(_, c)| c.runs() && !c.oneoff)
             .filter(|(_, c)| c.started.is_some_and(|at| now >= at + Duration::from_secs(1)))
+            .filter(|(_, c)| crashing.contains(&&c.image))
             .map(|(id, _)| id.clone())
             .collect();
         for id in dying {

@@ -51,10 +51,11 @@ impl World {
 
     /// Health was counted, and nothing else has become of it.
     pub(super) fn counts_rightly(&mut self, after: &HealthRecord) {
-        let (Some(record), Some(terms)) = (&self.laws.record, self.laws.terms.clone()) else {
+        let (Some(record), Some(terms)) = (&mut self.laws.record, self.laws.terms.clone()) else {
             return;
         };
-        let before = record.health.clone();
+        // What was counted replaces it.
+        let before = std::mem::take(&mut record.health);
         self.flips_rightly(&before, after, &terms);
         self.counts_on(&before, after, &terms);
         self.counts_what_was(&before, after);
