@@ -25,7 +25,7 @@ pub struct Plan {
     /// release, also where the plan starts or makes its container again.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub unchanged: BTreeSet<ServiceName>,
-    /// The step that brings the schema up. After it a failure of the release is no longer taken back step by step:
+    /// The step that brings the schema up, or the first that starts what may. After it a failure of the release is no longer taken back step by step:
     /// a rollback follows, which brings the schema down too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schema_from: Option<usize>,
@@ -83,7 +83,9 @@ impl Plan {
     /// Whether the schema was moved, whichever way, when step `index` has failed; `moved`: that step has moved it.
     pub fn has_migrated(&self, index: usize, moved: bool) -> bool {
         let mut before = self.steps.iter().take(index);
-        moved || before.any(|step| matches!(step, Step::Migrate { .. }))
+        moved
+            || self.has_moved_schema(index, moved)
+            || before.any(|step| matches!(step, Step::Migrate { .. }))
     }
 
     /// What a failure of step `index` leads to. Where it is about several services, the most careful

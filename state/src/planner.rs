@@ -123,11 +123,8 @@ pub fn plan(wanted: &Wanted, drift: &[Drift], ground: &Ground<'_>, kind: Kind) -
     }
     hand_over(&changes, &mut steps);
     planner.finish(drift, &changes, &mut steps);
-    let moves = |direction| {
-        let moves = |step: &Step| matches!(step, Step::Migrate { way } if way.direction == direction);
-        steps.iter().position(moves)
-    };
-    let down = moves(Direction::Down);
+    let goes_down = |step: &Step| matches!(step, Step::Migrate { way } if way.direction == Direction::Down);
+    let down = steps.iter().position(goes_down);
     // Also one that was there already: what was left half-way is gone on from. And whoever is started on a schema
     // that was taken back may write to it.
     let lets_at_data = |(index, step): (usize, &Step)| match step {
@@ -142,7 +139,7 @@ pub fn plan(wanted: &Wanted, drift: &[Drift], ground: &Ground<'_>, kind: Kind) -
             .position(lets_at_data)
             .filter(|_| !bug::is(Bug::DataChangeIsTakenBack)),
         unchanged: BTreeSet::new(),
-        schema_from: moves(Direction::Up),
+        schema_from: ground.schema.and_then(|schema| schema.moves_from(&steps)),
         steps,
     })
 }

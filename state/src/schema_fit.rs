@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bug::{self, Bug};
 use crate::desired::MigrationWish;
-use crate::migration_tool::{Migration, MigrationTool, UpgradeBy};
+use crate::migration_tool::{Migration, MigrationTool};
 use crate::migrations::History;
 use crate::name::{ImageId, Revision};
 use crate::observed::{Known, SchemaHead};
@@ -138,13 +138,11 @@ impl Ways<'_> {
                 head(is)
             ));
         }
-        let way = match is {
-            Some(is) if same(is, &to) => return Ok(None),
-            Some(is) => self.between(tool, Some(image), is, &to)?,
-            None => upgrade_of_what_is_not_there(tool, image, history, to)?,
-        };
-        let by_itself = way.direction == Direction::Up && tool.upgrade == UpgradeBy::Stack;
-        Ok((!by_itself).then_some(way))
+        match is {
+            Some(is) if same(is, &to) => Ok(None),
+            Some(is) => self.between(tool, Some(image), is, &to).map(Some),
+            None => upgrade_of_what_is_not_there(tool, image, history, to).map(Some),
+        }
     }
 }
 

@@ -73,6 +73,7 @@ impl Stack {
                 way,
                 database: database.as_ref(),
                 end_foreign,
+                upgrade: self.tool().map(|tool| tool.upgrade).unwrap_or_default(),
             }),
             carried: &carried,
             data: &data,

@@ -491,7 +491,8 @@ impl Stack {
         };
         let now = self.now();
         match self.learn(&images, &request.id()).await? {
-            Learnt::All => {}
+            Learnt::All if self.is_still_asked(&request)? => {}
+            Learnt::All => return Ok(()),
             Learnt::Later => return Ok(()),
             Learnt::Never(why) => {
                 let release = request.release(images);
@@ -570,6 +571,14 @@ impl Stack {
             }
             Reply::Apply => self.deploy(generation, &spec).await,
         }
+    }
+
+    /// To fetch images and to read migrations takes its time: what was asked for since then counts.
+    fn is_still_asked(&mut self, request: &Request) -> Result<bool, Stop> {
+        self.look()?;
+        let known = self.record.request.as_ref().map(Request::id);
+        let pending = self.record.standing == Standing::Pending && known == Some(request.id());
+        Ok(pending && !self.is_let_go())
     }
 
     /// What is asked for runs already. Whoever asks for it anew, where the schema was moved by hand, takes that as it is.

@@ -4,6 +4,7 @@
 use crate::backup::Proof;
 use crate::bug::{self, Bug};
 use crate::drift::Drift;
+use crate::migration_tool::UpgradeBy;
 use crate::name::ServiceName;
 use crate::observed::ContainerDetail;
 use crate::schema_fit::{Direction, SchemaMove};
@@ -23,6 +24,8 @@ pub struct Schema<'a> {
     pub database: Option<&'a ServiceName>,
     /// Whether sessions of whoever is no service of the stack are ended too.
     pub end_foreign: bool,
+    /// Who brings it up.
+    pub upgrade: UpgradeBy,
 }
 
 /// When in its plan the schema is moved.
@@ -71,6 +74,8 @@ impl Schema<'_> {
         };
         match self.way.direction {
             _ if bug::is(Bug::CopyIsLeftOut) => vec![migrate],
+            // Its own containers bring it up as they start.
+            Direction::Up if self.upgrade == UpgradeBy::Stack => vec![safety_backup()],
             Direction::Up => vec![safety_backup(), migrate],
             Direction::Down => vec![
                 Step::CloseDatabase {
@@ -81,6 +86,24 @@ impl Schema<'_> {
                 migrate,
             ],
         }
+    }
+
+    /// The step from which on the schema may be further up than it was.
+    pub(super) fn moves_from(&self, steps: &[Step]) -> Option<usize> {
+        let brings_up = |step: &Step| match step {
+            Step::Migrate { way } => way.direction == Direction::Up,
+            Step::Start { service, .. } => {
+                self.upgrade == UpgradeBy::Stack
+                    && self.way.direction == Direction::Up
+                    && Some(service) != self.database
+            }
+            _ => false,
+        };
+        // A database that this plan starts is backed up when it is up: what starts before cannot migrate.
+        let backup = steps.iter().position(|step| matches!(step, Step::Backup { .. }));
+        let from = backup.unwrap_or(0);
+        let first = steps.iter().skip(from).position(brings_up)?;
+        Some(from + first)
     }
 
     /// The containers that write to the database, as far as the file says so, run, and are not replaced anyway.

@@ -579,6 +579,48 @@ fn a_schema_goes_up_while_the_old_release_serves() {
 }
 
 #[test]
+fn a_stack_that_migrates_by_itself_is_backed_up_before_and_not_taken_back_without_its_schema() {
+    let case = || {
+        Case::new(&[("db", &[]), ("api", &["db"])])
+            .differs(0xa, "api")
+            .moves(Direction::Up, "a", "b")
+            .by_itself()
+    };
+    check(
+        case(),
+        expect![[r#"
+            1. keep image 000000000001
+            2. keep image 000000000002
+            3. create api-1 from 000000000002
+            4. back the database up, and restore the backup to prove it
+            5. hold back the restart policy of 00000000000a
+            6. stop api (00000000000a), by force after 10 s
+            7. start api (new api-1)
+            8. wait until api runs, at most 20 s
+            9. rename shop-api-1 to shop-api-1.old-9
+            10. rename shop-api-1.new-9 to shop-api-1
+            11. take 00000000000a out of its networks
+            12. watch 1 new containers for 5s
+            13. remove 00000000000a
+            14. let go of images that nobody needs (2 kept)"#]],
+    );
+    let plan = case().plan().unwrap();
+    let from = plan.schema_from.unwrap();
+    assert!(matches!(plan.steps[from], Step::Start { .. }));
+    // What could not be started has moved nothing; what was started may have.
+    assert!(!plan.has_moved_schema(from, false));
+    assert!(plan.has_moved_schema(from + 1, false) && plan.has_migrated(from + 1, false));
+    // Downwards it is the agent's, as ever.
+    let down = Case::new(&[("db", &[]), ("api", &["db"])])
+        .differs(0xa, "api")
+        .moves(Direction::Down, "b", "a")
+        .by_itself();
+    let plan = down.plan().unwrap();
+    assert!(plan.steps.iter().any(|step| matches!(step, Step::Migrate { .. })));
+    assert_eq!(plan.schema_from, None);
+}
+
+#[test]
 fn a_database_that_is_brought_up_is_migrated_before_anything_that_needs_it_starts() {
     check(
         Case::new(&[("db", &[]), ("api", &["db"])])

@@ -18,7 +18,7 @@ use async_trait::async_trait;
 use config::settings::PgName;
 use jiff::Timestamp;
 use state::backup::BackupId;
-use state::name::{Digest, ImageId, Revision, StackName};
+use state::name::{ContainerId, Digest, ImageId, Revision, StackName};
 use state::observed::SchemaHead;
 
 use crate::commands::OneOffCall;
@@ -87,6 +87,8 @@ pub(crate) struct Kept {
 pub(crate) struct Data {
     /// Whether the agent moves the schema in this story.
     pub(crate) migrates: bool,
+    /// Whether `api` brings the schema up by itself as it starts.
+    pub(crate) by_itself: bool,
     pub(crate) dice: Dice,
     pub(crate) scripts: BTreeMap<ImageId, Scripts>,
     pub(crate) open: bool,
@@ -106,6 +108,7 @@ impl Data {
     pub(crate) fn new(seed: u64) -> Self {
         Self {
             migrates: false,
+            by_itself: false,
             dice: Dice::new(seed ^ 0x5f3a_91c2_77d0_1b4e),
             scripts: BTreeMap::new(),
             open: true,
@@ -254,6 +257,37 @@ impl World {
             Some(Fate::Hangs) => Duration::from_secs(7 * 24 * 3600),
             Some(_) => MIGRATING,
             None => self.commands.takes,
+        }
+    }
+
+    /// Where `api` migrates by itself it does so as it starts, and does not come up where that fails.
+    pub(crate) fn migrates_as_it_starts(&mut self, id: &ContainerId) {
+        let Some(container) = self.containers.get(id).filter(|_| self.data.by_itself) else {
+            return;
+        };
+        let ours = container.project.as_ref().map(StackName::as_str) == Some("shop");
+        if !ours || container.oneoff || container.service.as_str() != "api" {
+            return;
+        }
+        let call = OneOffCall {
+            name: container.name.clone(),
+            service: container.service.clone(),
+            image: container.image.clone(),
+            command: ["alembic", "upgrade", "heads"].map(String::from).into(),
+            env: BTreeMap::new(),
+            operation: 0,
+        };
+        let before = number(&self.schema);
+        let ran = self.alembic(&call);
+        if number(&self.schema) != before {
+            self.note(format!(
+                "      {} has brought the schema to {:?}",
+                call.name, self.schema
+            ));
+        }
+        if ran.code != 0 {
+            self.note(format!("      {} cannot migrate: {}", call.name, ran.stdout));
+            self.exits(id, 1);
         }
     }
 

@@ -629,6 +629,7 @@ impl World {
         if operation.by == Author::Agent
             && !migrated
             && target.schema.as_ref().is_some_and(|at| *at != self.schema)
+            && !self.comes_up_by_itself(target)
             && !operation
                 .plan
                 .steps

@@ -82,13 +82,18 @@ impl Pace {
     }
 
     /// What is written in steadfast.toml.
-    fn settings(self, budget: u64, migrates: bool) -> String {
+    fn settings(self, budget: u64, migrates: bool, by_itself: bool) -> String {
         let terms = match self {
             Self::Real => String::new(),
             Self::Brief => format!("{BRIEF}budget = {budget}\n"),
         };
-        let tool = if migrates { MIGRATES } else { "" };
-        format!("{SETTINGS}{terms}{tool}")
+        let upgrade = if by_itself { "upgrade = \"stack\"\n" } else { "" };
+        let database = if migrates {
+            format!("{MIGRATES}{upgrade}{BACKUPS}")
+        } else {
+            String::new()
+        };
+        format!("{SETTINGS}{terms}{database}")
     }
 }
 
@@ -105,7 +110,9 @@ const MIGRATES: &str = r#"
 tool = "alembic"
 service = "api"
 timeout = "2m"
+"#;
 
+const BACKUPS: &str = r#"
 [stack.shop.database.backup]
 schedule = "1h"
 verify = "list"
@@ -189,6 +196,7 @@ fn run_one(seed: u64, traced: bool) -> Outcome {
         .expect("a runtime");
     let mut world = World::new(seed, pace);
     world.data.migrates = seed % 4 == 3;
+    world.data.by_itself = seed % 16 == 15;
     world.traced = traced;
     let world = Arc::new(Mutex::new(world));
     let log = Log(Arc::clone(&world));
@@ -228,7 +236,9 @@ pub(crate) struct Host {
 pub(crate) fn host(shared: &Shared) -> Host {
     let text = {
         let world = lock(shared);
-        world.pace.settings(world.budget, world.data.migrates)
+        world
+            .pace
+            .settings(world.budget, world.data.migrates, world.data.by_itself)
     };
     let (settings, _) = config::settings::parse(Path::new("/etc/steadfast/steadfast.toml"), &text)
         .unwrap_or_else(|problems| panic!("{problems:?}"));

@@ -392,6 +392,7 @@ impl World {
             container.stopped = false;
         }
         self.laws.no_two_writers(&self.containers);
+        self.migrates_as_it_starts(id);
         Ok(())
     }
 

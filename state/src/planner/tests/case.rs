@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::drift::{Drift, Wanted};
 use crate::fixture::{container, image, service, stack};
 use crate::journal::Kind;
-use crate::migration_tool::Migration;
+use crate::migration_tool::{Migration, UpgradeBy};
 use crate::name::{ContainerId, ImageId, ServiceName};
 use crate::naming::Dialect;
 use crate::observed::{Attachment, ContainerDetail, ContainerObs, ContainerState, SchemaHead};
@@ -57,6 +57,7 @@ pub(super) struct Case {
     pub(super) kept: BTreeSet<ImageId>,
     /// How the schema is moved.
     pub(super) way: Option<SchemaMove>,
+    pub(super) upgrade: UpgradeBy,
     /// The service that the database runs as.
     pub(super) database: Option<ServiceName>,
 }
@@ -79,6 +80,7 @@ impl Case {
             data: BTreeSet::new(),
             kept: BTreeSet::new(),
             way: None,
+            upgrade: UpgradeBy::Agent,
             database: Some(service("db")),
         }
     }
@@ -191,6 +193,12 @@ impl Case {
         self
     }
 
+    /// Its own containers bring it up.
+    pub(super) fn by_itself(mut self) -> Self {
+        self.upgrade = UpgradeBy::Stack;
+        self
+    }
+
     pub(super) fn kind(mut self, kind: Kind) -> Self {
         self.kind = kind;
         self
@@ -211,6 +219,7 @@ impl Case {
                 way,
                 database: self.database.as_ref(),
                 end_foreign: false,
+                upgrade: self.upgrade,
             }),
             dialect: Dialect::Hyphen,
             operation: 9,

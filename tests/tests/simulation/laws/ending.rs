@@ -139,6 +139,13 @@ impl World {
                 .flat_map(|container| &container.writable)
                 .find_map(|volume| self.laws.writers.get(volume).cloned());
             let (from, to) = (wrote.or_else(|| image(current, service)), image(target, service));
+            // Whoever has put it there by hand has not asked anybody either.
+            let by_hand = self.containers.values().any(|c| {
+                c.service.as_str() == service && c.runs() && c.hash.is_none() && to.as_ref() == Some(&c.image)
+            });
+            if by_hand {
+                continue;
+            }
             if from.is_some() && to.is_some() && from != to && !granted {
                 let words = format!(
                     "a {} gives the data of {service} to another image, unasked",
@@ -310,7 +317,8 @@ impl World {
                 },
                 Some(Some(old)),
             ) => {
-                let crashes = self.behaviour(&old.image) == Behaviour::Crashes;
+                let crashes =
+                    self.behaviour(&old.image) == Behaviour::Crashes || self.cannot_migrate(&old.image);
                 (!old.runs() && !crashes).then(|| format!("{} does not run again", old.name))
             }
             (Step::Detach { from, .. }, Some(Some(old))) => {

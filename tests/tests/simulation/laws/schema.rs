@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use agent::database::CopyKind;
 use state::journal::{Ending, Kind, OpenOperation, Progress};
-use state::name::ImageId;
+use state::name::{ContainerId, ImageId};
 use state::record::StackRecord;
-use state::release::Author;
+use state::release::{Author, Generation};
 use state::schema_fit::{Direction, SchemaMove, same};
 use state::step::Step;
 
@@ -38,6 +38,12 @@ impl World {
         !self.data.migrates || scripts.is_none_or(well)
     }
 
+    /// Whether a container of this image ends as it starts, because it migrates then and cannot.
+    pub(super) fn cannot_migrate(&self, image: &ImageId) -> bool {
+        let serves = self.runs("db") && self.data.open;
+        self.data.by_itself && self.data.scripts.contains_key(image) && !(serves && self.migrates_well(image))
+    }
+
     /// Whether a release failed because the schema of the one before it cannot be taken back.
     pub(super) fn is_not_taken_back(&self, before: &StackRecord, why: &str) -> bool {
         let left = before
@@ -48,8 +54,17 @@ impl World {
         why.contains("downgrade the schema") && scripts.any(|scripts| scripts.down != Fate::Well)
     }
 
+    /// Whether the schema of a release is further up, and it goes there as it starts.
+    pub(super) fn comes_up_by_itself(&self, target: &Generation) -> bool {
+        let wanted = target.schema.as_ref().and_then(number);
+        self.data.by_itself && number(&self.schema) < wanted
+    }
+
     /// Before a migration begins, and before a copy takes the database's place.
     pub(super) fn migrates_rightly(&mut self, open: &OpenOperation, call: &Call<'_>) {
+        if let Call::Start(id) = call {
+            self.lets_migrate_rightly(open, id);
+        }
         let Progress::InFlight { index } = open.progress else {
             if matches!(call, Call::PutBack) {
                 self.puts_back_rightly(open);
@@ -70,6 +85,24 @@ impl World {
         };
         if let Some((law, words)) = broken {
             self.laws.breaks(law, format!("{way}: {words}"));
+        }
+    }
+
+    /// A container that migrates as it starts is started after a backup.
+    fn lets_migrate_rightly(&mut self, open: &OpenOperation, id: &ContainerId) {
+        let container = self.containers.get(id).filter(|_| self.data.by_itself);
+        let api = container.filter(|c| c.service.as_str() == "api" && !c.runs());
+        let scripts = api.and_then(|api| self.data.scripts.get(&api.image));
+        let goes_up = scripts
+            .zip(number(&self.schema))
+            .is_some_and(|(has, is)| is < has.newest);
+        let brings_up = matches!(open.operation.kind, Kind::Deploy | Kind::Rollback);
+        if !goes_up || !brings_up || self.is_touched() {
+            return;
+        }
+        if let Some((law, words)) = self.upgrades_wrongly(open.operation.id) {
+            self.laws
+                .breaks(law, format!("api is started, which migrates: {words}"));
         }
     }
 
@@ -219,7 +252,9 @@ impl World {
             self.has_restored_rightly(open, ending);
         }
         let by_hand = self.laws.migrated.is_some_and(|at| at >= self.laws.opened_at);
-        if !operation.plan.steps.iter().any(moves) || self.is_touched() || by_hand {
+        let moves_by_itself = self.data.by_itself && operation.kind == Kind::Deploy;
+        let moves = moves_by_itself || operation.plan.steps.iter().any(moves);
+        if !moves || self.is_touched() || by_hand {
             return;
         }
         let stands = Begun {
