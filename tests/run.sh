@@ -8,7 +8,7 @@
 #   STEADFAST_TEST_ENGINE28  the socket of the second, newest engine
 #   COMPOSE_V2, COMPOSE_V1   Docker Compose, new and old
 # STEADFAST_TEST_SECONDS bounds the tests themselves (default 1500); STEADFAST_SIM_RUNS says how many runs of the
-# simulation are drawn, where all is run (default 5000).
+# simulation are drawn, where all is run (default 20000).
 set -uo pipefail
 # What failed is told in words, which are few enough to be said twice.
 export LC_ALL=C RUST_BACKTRACE=0
@@ -55,7 +55,7 @@ trap stop EXIT
 trap 'exit 143' TERM
 trap 'exit 130' INT
 trap 'exit 129' HUP
-runs=$((${STEADFAST_SIM_RUNS:-5000} - 240))
+runs=$((${STEADFAST_SIM_RUNS:-20000} - 240))
 program=$(sed -n 's|.*Executable tests/simulation/main.rs (\(.*\)).*|\1|p' "$log")
 if [ $# = 0 ] && [ "$runs" -gt 0 ]; then
     program=$(readlink -f "$program")

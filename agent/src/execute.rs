@@ -77,8 +77,8 @@ pub struct Executor<'a> {
 enum Failure {
     /// For good.
     Final(String),
-    /// The schema is not where it was; `passing`: nothing is said about the release all the same.
-    Moved { why: String, passing: bool },
+    /// For good, and the schema is not where it was.
+    Moved(String),
     /// The database does not answer, and was waited for.
     Away(String),
     /// Nothing is said about the release: trying again later may help.
@@ -91,7 +91,7 @@ impl Failure {
     /// In words; `None`: the daemon stops.
     fn why(&self) -> Option<&str> {
         match self {
-            Self::Final(why) | Self::Moved { why, .. } | Self::Away(why) | Self::Passing(why) => Some(why),
+            Self::Final(why) | Self::Moved(why) | Self::Away(why) | Self::Passing(why) => Some(why),
             Self::Interrupted => None,
         }
     }
@@ -193,10 +193,7 @@ impl Executor<'_> {
                 // What cannot be taken back any more is finished. A container that cannot be removed
                 // is left behind, stopped and without a restart policy: it must not keep the trial waiting.
                 Err(
-                    Failure::Final(why)
-                    | Failure::Moved { why, .. }
-                    | Failure::Away(why)
-                    | Failure::Passing(why),
+                    Failure::Final(why) | Failure::Moved(why) | Failure::Away(why) | Failure::Passing(why),
                 ) if past_return => {
                     tries += 1;
                     if tries >= REMOVALS && step.is_final() {
@@ -214,7 +211,7 @@ impl Executor<'_> {
                     let (why, passing, moved) = match failure {
                         Failure::Passing(why) | Failure::Away(why) => (why, true, false),
                         Failure::Final(why) => (why, false, false),
-                        Failure::Moved { why, passing } => (why, passing, true),
+                        Failure::Moved(why) => (why, false, true),
                         Failure::Interrupted => return Ok(false),
                     };
                     let why = format!("{step}: {why}");
@@ -298,13 +295,18 @@ impl Executor<'_> {
             Ok(_) => Event::UndoDone { index },
             // It is remembered that it is barred: it is opened when it is back.
             Err(Failure::Away(_)) if undo == Step::OpenDatabase => Event::UndoDone { index },
+            // It lies beside the database, marked, and is in nobody's way.
+            Err(Failure::Away(why) | Failure::Passing(why)) if undo == Step::DropRestored => {
+                tracing::warn!(stack = %self.stack, "taking back: {undo}: {why}; it is left behind");
+                Event::UndoDone { index }
+            }
             Err(Failure::Interrupted) => return Ok(false),
-            Err(
-                Failure::Final(why) | Failure::Moved { why, .. } | Failure::Away(why) | Failure::Passing(why),
-            ) => Event::UndoFailed {
-                index,
-                why: format!("{failed}; and taking back failed: {undo}: {why}"),
-            },
+            Err(Failure::Final(why) | Failure::Moved(why) | Failure::Away(why) | Failure::Passing(why)) => {
+                Event::UndoFailed {
+                    index,
+                    why: format!("{failed}; and taking back failed: {undo}: {why}"),
+                }
+            }
         };
         self.journal_with(open, event, open_again)?;
         Ok(true)

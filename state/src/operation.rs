@@ -309,17 +309,15 @@ fn after_restoring(record: &StackRecord, open: &OpenOperation, now: &Moment) -> 
     let proven = record
         .current()
         .and_then(|current| Some((current.number, current.schema.as_ref()?)));
-    let frozen = record.hold.as_ref().is_some_and(|hold| hold.frozen);
     if let (Some(is), Some((number, wanted))) = (stands, proven)
         && !same(is, wanted)
-        && !frozen
     {
         let why = format!(
             "a restored database took the place of the old one: its schema stands at {}, and generation {number} was proven at {}",
             head(is),
             head(wanted)
         );
-        changes.push(Change::Hold(Some(Hold {
+        let hold = Hold {
             since: now.clone(),
             why,
             way_out: String::from(
@@ -327,7 +325,11 @@ fn after_restoring(record: &StackRecord, open: &OpenOperation, now: &Moment) -> 
             ),
             frozen: false,
             until: [Fact::SchemaFits].into(),
-        })));
+        };
+        // One that only a person ends is not exchanged for one that ends by itself.
+        if record.hold.as_ref().is_none_or(|known| hold.outweighs(known)) {
+            changes.push(Change::Hold(Some(hold)));
+        }
     }
     changes
 }
@@ -348,6 +350,21 @@ fn after_undoing(record: &StackRecord, open: &OpenOperation, why: &str, now: &Mo
 /// It failed for good after it had brought the schema up: what is there is the bad release, as far as it came, and the
 /// way on is a rollback from it.
 fn after_leaving(record: &StackRecord, open: &OpenOperation, why: &str, now: &Moment) -> Vec<Change> {
+    if open.operation.kind != Kind::Deploy {
+        // What was gone back to was proven; and whoever writes now would write to what may be half a schema.
+        return vec![Change::Hold(Some(Hold {
+            since: now.clone(),
+            why: format!(
+                "{} failed after it had moved the schema: {why}",
+                open.operation.kind
+            ),
+            way_out: String::from(
+                "look where the schema stands; then `steadfast rollback`, or pin another release",
+            ),
+            frozen: true,
+            until: std::collections::BTreeSet::new(),
+        }))];
+    }
     let Some(generation) = open.operation.generation.and_then(|n| record.generation(n)) else {
         return Vec::new();
     };
@@ -355,6 +372,8 @@ fn after_leaving(record: &StackRecord, open: &OpenOperation, why: &str, now: &Mo
     let mut changes = vec![Change::SetCurrent(number), Change::Applied(number, now.clone())];
     changes.extend(not_again(record, number, &Author::Agent, why, now));
     changes.push(Change::RolledBack(open.operation.request.clone(), now.clone()));
+    // One that was about this request would keep the rollback from following.
+    changes.extend(record.hold.as_ref().map(|_| Change::Hold(None)));
     changes
 }
 
@@ -399,8 +418,12 @@ fn after_sticking(record: &StackRecord, open: &OpenOperation, why: &str, now: &M
         }
     }
     let takes_schema_back = |step: &Step| matches!(step.undo(), Some(Step::PutBack | Step::GiveBack));
-    let plan = &open.operation.plan;
-    if kind != Kind::Heal && plan.steps.iter().any(takes_schema_back) {
+    let started = |index: usize| {
+        let mut events = open.events.iter().map(|entry| &entry.event);
+        events.any(|event| *event == Event::Started { index })
+    };
+    let mut steps = open.operation.plan.steps.iter().enumerate();
+    if kind != Kind::Heal && steps.any(|(index, step)| takes_schema_back(step) && started(index)) {
         // Whoever writes now would write to what may be half a schema.
         changes.push(Change::Hold(Some(Hold {
             since: now.clone(),

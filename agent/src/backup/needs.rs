@@ -20,6 +20,8 @@ pub enum Need {
     Generation(GenerationNumber),
     /// An operation that is not at its end has made it, or works on it.
     Operation(u64),
+    /// The rows that a way back has taken out of the database, which nothing else has: a person's to let go.
+    TakenBack,
 }
 
 impl fmt::Display for Need {
@@ -27,6 +29,7 @@ impl fmt::Display for Need {
         match self {
             Self::Generation(number) => write!(f, "generation {number}"),
             Self::Operation(id) => write!(f, "operation {id}"),
+            Self::TakenBack => f.write_str("the rows that a rollback has taken back"),
         }
     }
 }
@@ -50,6 +53,9 @@ pub fn needs(record: &StackRecord, backups: &[Manifest]) -> BTreeMap<BackupId, V
             let need = Need::Generation(generation.number);
             needs.entry(newest.id.clone()).or_default().push(need);
         }
+    }
+    for backup in backups.iter().filter(|backup| backup.copy.is_some()) {
+        needs.entry(backup.id.clone()).or_default().push(Need::TakenBack);
     }
     if let Some(open) = &record.operation {
         let id = open.operation.id;
@@ -142,6 +148,16 @@ mod tests {
         check(&record, all("a1"), &[]);
         record.generations[1].schema = None;
         check(&record, all("b2"), &[]);
+    }
+
+    #[test]
+    fn what_a_rollback_has_taken_back_stays_until_a_person_lets_it_go() {
+        let record = story::snapshot("nothing yet").record;
+        let mut backup = sample(2, 2);
+        assert!(needs(&record, std::slice::from_ref(&backup)).is_empty());
+        backup.copy = Some("shop_steadfast_2".parse().unwrap());
+        let needs = needs(&record, std::slice::from_ref(&backup));
+        assert_eq!(needs.get(&backup.id), Some(&vec![Need::TakenBack]));
     }
 
     #[test]

@@ -59,12 +59,28 @@ pub(super) fn failed(tool: &'static str, code: i64, words: &str) -> BackupError 
     }
 }
 
-/// The first of its lines that says an error, and what follows; where none does, the last ones.
+/// What tells values: rows, and statements with what stands in them.
+const TELLS: [&str; 5] = ["command was:", "detail:", "context:", "statement:", "query was:"];
+
+/// The first of its lines that says an error, and what follows; where none does, the last ones. Never a statement or a
+/// row.
 fn shown(words: &str) -> String {
+    let mut tells = false;
+    let quiet = |line: &&str| {
+        let lower = line.to_lowercase();
+        // What tells may go on for many lines.
+        if TELLS.iter().any(|word| lower.starts_with(word)) {
+            tells = true;
+        } else if lower.starts_with("pg_") || lower.starts_with("error:") {
+            tells = false;
+        }
+        !tells
+    };
     let lines: Vec<&str> = words
         .lines()
         .map(str::trim)
         .filter(|line| !line.is_empty())
+        .filter(quiet)
         .collect();
     let error = lines
         .iter()
@@ -146,10 +162,17 @@ mod tests {
 
     #[test]
     fn the_words_are_few_and_begin_with_the_error() {
-        let words = "pg_restore: connecting to database\npg_restore: error: no\n\nDETAIL: really\n";
+        let words = "pg_restore: connecting to database\npg_restore: error: no\n\nHINT: really\n";
         assert_eq!(
             failed("pg_restore", 1, words).to_string(),
-            "pg_restore: pg_restore: error: no; DETAIL: really"
+            "pg_restore: pg_restore: error: no; HINT: really"
+        );
+        let words = "pg_restore: error: could not execute query: ERROR:  no\nDETAIL:  Key (email)=(a@b.c) exists.\n\
+            Command was: CREATE USER MAPPING FOR app SERVER far\n OPTIONS (password 'hunter2');\n\
+            pg_restore: error: and no\n";
+        assert_eq!(
+            failed("pg_restore", 1, words).to_string(),
+            "pg_restore: pg_restore: error: could not execute query: ERROR:  no; pg_restore: error: and no"
         );
         assert_eq!(
             failed("pg_restore", 1, "").to_string(),

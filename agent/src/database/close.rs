@@ -47,6 +47,17 @@ impl fmt::Display for Obstacle {
     }
 }
 
+/// What stands in the way, in words; `None`: nothing.
+pub fn in_the_way(obstacles: &[Obstacle]) -> Option<String> {
+    let names: Vec<String> = obstacles.iter().map(ToString::to_string).collect();
+    (!names.is_empty()).then(|| {
+        format!(
+            "{} would be lost with it: a copy that takes the database's place has none; drop that first",
+            names.join(", ")
+        )
+    })
+}
+
 /// Bars the database and ends every session, whoever's it is.
 pub(super) async fn close(login: &Login, within: Duration) -> Result<Vec<Session>, DatabaseError> {
     let database = login.database()?;

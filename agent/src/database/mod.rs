@@ -33,7 +33,7 @@ use config::settings::{DatabaseAccess, DatabaseSettings};
 use state::observed::{ContainerObs, Known, SchemaHead};
 
 pub(crate) use self::client::Client;
-pub use self::close::Obstacle;
+pub use self::close::{Obstacle, in_the_way};
 pub use self::copies::{CopyKind, DatabaseCopy, Made};
 pub use self::error::{DatabaseError, Session};
 pub use self::lock::Guard;

@@ -1,6 +1,7 @@
 //! SQL as `pg_dump` writes it, run statement by statement over one connection, in little memory. There is no `psql`:
 //! of its own commands `\restrict` and `\unrestrict`, which later versions of `pg_dump` write, are passed over, and
-//! the rows after `COPY … FROM stdin;` end with `\.`; any other is refused, with its line.
+//! the rows after `COPY … FROM stdin;` end with `\.`; any other is refused, with its line, and so is what reaches beyond
+//! the database that it is run in.
 
 use std::io::Cursor;
 use std::pin::pin;
@@ -17,6 +18,15 @@ use super::login::Login;
 
 /// The longest statement that is taken; rows of a `COPY` are none.
 const LONGEST: usize = 64 << 20;
+
+/// What no dump of one database has, and what would change more than that one. `pg_dump --create` and `pg_dumpall` write
+/// some of it.
+const BEYOND: [&str; 3] = ["create", "alter", "drop"];
+const KINDS: [&str; 6] = ["database", "role", "user", "group", "tablespace", "system"];
+
+/// What `pg_dump` writes above all, and below all.
+const HEAD: &str = "-- PostgreSQL database dump";
+const TAIL: &str = "-- PostgreSQL database dump complete";
 
 /// What the encodings of a dump may be: what is said to the server is UTF-8.
 const ENCODINGS: [&str; 4] = ["utf8", "utf-8", "unicode", "sql_ascii"];
@@ -41,6 +51,7 @@ pub(super) async fn run_script(
 async fn run_all(link: &Link, script: Script<'_>, begun: &mut u64) -> Result<(), DatabaseError> {
     let mut lexer = Lexer::default();
     let mut statement = String::new();
+    let mut whole = Whole::default();
     let mut next = 1;
     loop {
         let Some(read) = read_line(script, LONGEST - statement.len()).await? else {
@@ -48,6 +59,7 @@ async fn run_all(link: &Link, script: Script<'_>, begun: &mut u64) -> Result<(),
         };
         if lexer.is_between() {
             *begun = next;
+            whole.reads(read.trim_end());
             if read.starts_with('\\') {
                 next += 1;
                 passed_over(&read)?;
@@ -67,7 +79,9 @@ async fn run_all(link: &Link, script: Script<'_>, begun: &mut u64) -> Result<(),
                 rest = "";
             } else {
                 check_encoding(&statement)?;
+                stays_inside(&statement)?;
                 link.run(&statement).await?;
+                whole.ran(&statement);
             }
             statement.clear();
         }
@@ -77,11 +91,74 @@ async fn run_all(link: &Link, script: Script<'_>, begun: &mut u64) -> Result<(),
         }
     }
     if lexer.is_between() {
-        return Ok(());
+        return whole.check();
     }
     Err(DatabaseError::other(
         "the last statement has no end: the file is cut off",
     ))
+}
+
+/// Whether a script came to its end, as far as it says itself.
+#[derive(Debug, Default)]
+struct Whole {
+    /// It has begun a transaction, and not ended it.
+    open: bool,
+    /// It has the head of a dump, and not its tail.
+    headed: bool,
+}
+
+impl Whole {
+    /// A line outside of statements.
+    fn reads(&mut self, line: &str) {
+        match line {
+            HEAD => self.headed = true,
+            TAIL => self.headed = false,
+            _ => {}
+        }
+    }
+
+    /// A statement was run.
+    fn ran(&mut self, statement: &str) {
+        let words = super::statements::first_words(statement);
+        let first = words.first().and_then(|words| words.split(' ').next());
+        match first {
+            Some("begin" | "start") => self.open = true,
+            Some("commit" | "end" | "rollback" | "abort") => self.open = false,
+            _ => {}
+        }
+    }
+
+    fn check(&self) -> Result<(), DatabaseError> {
+        if self.open {
+            return Err(DatabaseError::other(
+                "the transaction that it begins has no end: the file is cut off",
+            ));
+        }
+        if self.headed {
+            return Err(DatabaseError::other(format!(
+                "it begins as pg_dump does, and has no line `{TAIL}`: the file is cut off"
+            )));
+        }
+        Ok(())
+    }
+}
+
+/// What is run is run as the owner, or a superuser, of a server that serves others too.
+fn stays_inside(statement: &str) -> Result<(), DatabaseError> {
+    let words = super::statements::first_words(statement);
+    let beyond = words.iter().find(|words| {
+        let (verb, kind) = words.split_once(' ').unwrap_or_default();
+        BEYOND.contains(&verb)
+            && KINDS.contains(&kind)
+            // `CREATE USER MAPPING` is of the database alone.
+            && !statement.to_lowercase().contains("user mapping")
+    });
+    match beyond {
+        None => Ok(()),
+        Some(words) => Err(DatabaseError::other(format!(
+            "it would {words}, and what is restored is one database: dump that with pg_dump, without --create"
+        ))),
+    }
 }
 
 /// A line with its end; `None`: there is no more.
@@ -174,3 +251,49 @@ async fn copy(link: &Link, statement: &str, script: Script<'_>) -> Result<u64, D
 
 /// The line after the rows, at its longest.
 const END: &[u8] = b"\\.\r\n";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_script_stays_inside_its_database() {
+        for (sql, inside) in [
+            ("CREATE TABLE a (b int);", true),
+            ("ALTER TABLE a OWNER TO app;", true),
+            ("DROP TABLE a;", true),
+            ("CREATE USER MAPPING FOR app SERVER far;", true),
+            ("DROP DATABASE shop;", false),
+            ("-- now\ndrop  /* it */ database if exists shop;", false),
+            ("CREATE DATABASE shop WITH TEMPLATE = template0;", false),
+            ("ALTER DATABASE shop OWNER TO app;", false),
+            ("CREATE ROLE app;", false),
+            ("ALTER USER app PASSWORD 'x';", false),
+            ("ALTER SYSTEM SET fsync = off;", false),
+            ("DROP TABLESPACE fast;", false),
+            ("SELECT 'drop database shop';", true),
+        ] {
+            assert_eq!(stays_inside(sql).is_ok(), inside, "{sql}");
+        }
+    }
+
+    #[test]
+    fn a_script_that_is_cut_off_is_told_from_a_whole_one() {
+        let check = |lines: &[&str], statements: &[&str]| {
+            let mut whole = Whole::default();
+            for line in lines {
+                whole.reads(line);
+            }
+            for statement in statements {
+                whole.ran(statement);
+            }
+            whole.check().is_ok()
+        };
+        assert!(check(&[], &["CREATE TABLE a ();"]));
+        assert!(check(&[HEAD, TAIL], &[]));
+        assert!(!check(&[HEAD], &[]));
+        assert!(check(&[], &["BEGIN;", "CREATE TABLE a ();", "COMMIT;"]));
+        assert!(!check(&[], &["START TRANSACTION;", "CREATE TABLE a ();"]));
+        assert!(check(&[], &["begin transaction;", "ROLLBACK;"]));
+    }
+}

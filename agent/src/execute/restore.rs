@@ -29,10 +29,9 @@ impl Executor<'_> {
                 let place = self.place(work).await?;
                 let (restored, before) = names(&place.database().map_err(trouble)?, open);
                 work.maintenance.close(place, WORD).await.map_err(trouble)?;
-                let within = work.long();
                 let given = work
                     .maintenance
-                    .give_back(place, &restored, &before, open.operation.id, within);
+                    .give_back(place, &restored, &before, open.operation.id, WORD);
                 self.unless_stopped(given).await?.map_err(trouble)?;
             }
             Step::DropRestored => self.drop_restored(work, open).await?,
@@ -63,11 +62,14 @@ impl Executor<'_> {
             Dumped::Backup(id) => Dump::Backup(id),
             Dumped::File(path) => Dump::File(path),
         };
-        let within = work.long();
+        let (within, is_file) = (work.long(), matches!(dump, Dump::File(_)));
         let restored = work
             .backups
             .restore_into(source, dump, open.operation.id, work.tell, within);
         match self.unless_urgent(work, source, restored).await? {
+            Ok(Restored { tables: 0, .. }) if is_file => Err(final_(String::from(
+                "what came of the file has no tables at all: it takes no database's place",
+            ))),
             Ok(Restored { tables, rows, .. }) => Ok(Outcome::Told(format!(
                 "{tables} tables with {rows} rows are restored"
             ))),
@@ -85,10 +87,10 @@ impl Executor<'_> {
     async fn take_place(&self, work: &Work<'_>, open: &OpenOperation) -> Result<Outcome, Trouble> {
         let place = self.place(work).await?;
         let (restored, before) = names(&place.database().map_err(trouble)?, open);
-        let (operation, within) = (open.operation.id, work.long());
+        // Names change hands, however much is behind them.
         let taken = work
             .maintenance
-            .take_place(place, &restored, &before, operation, within);
+            .take_place(place, &restored, &before, open.operation.id, WORD);
         self.unless_stopped(taken).await?.map_err(trouble)?;
         if bug::is(Bug::OldDatabaseGoes) {
             let dropped = work.maintenance.drop_copy(place, &before, WORD).await;

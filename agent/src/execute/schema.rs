@@ -18,7 +18,7 @@ use super::{AWAY, Executor, Failure, Trouble, UNDO_TRIES, final_};
 use crate::backup::{Backups, Tell};
 use crate::database::{
     Database, DatabaseError, EnvLookup, Maintenance, Place, Session, aside_name, container_at, copy_name,
-    host_of,
+    host_of, in_the_way,
 };
 use crate::engine::{EngineError, OnceNetwork, OneOff, Ran, without};
 use crate::probe::address_of;
@@ -174,11 +174,8 @@ impl Executor<'_> {
                     Ok(_) if bug::is(Bug::HalfMigrationCounts) => return Err(failure),
                     // It has done what it was to do, and only its answer was not heard.
                     Ok(mark) if passing && same(&mark.head, &way.to) => return Ok(Outcome::Done),
-                    Ok(_) => {
-                        // What called it away goes on from there.
-                        let passing = passing && self.called.borrow().is_some();
-                        return Err(Failure::Moved { why, passing });
-                    }
+                    // Half-way nothing goes on, whatever stopped it: a rollback takes it back whole.
+                    Ok(_) => return Err(Failure::Moved(why)),
                     Err(Trouble::Failure(Failure::Interrupted)) => return Err(Failure::Interrupted),
                     Err(_) => {}
                 }
@@ -249,6 +246,11 @@ impl Executor<'_> {
                 self.look_again_in(AWAY).await?;
                 waited += AWAY;
             }
+        }
+        let place = self.place(work).await?;
+        let obstacles = work.maintenance.obstacles(place, WORD).await.map_err(trouble)?;
+        if let Some(words) = in_the_way(&obstacles) {
+            return Err(final_(words));
         }
         let place = self.place(work).await?;
         let ended = work.maintenance.close(place, WORD).await.map_err(trouble)?;

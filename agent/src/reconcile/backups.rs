@@ -225,8 +225,16 @@ impl Stack {
 
 /// Whether there is something to read. What is in it is said by whoever reads it.
 fn is_there(path: &Path) -> Result<(), Refused> {
-    match std::fs::File::open(path) {
-        Ok(_) => Ok(()),
+    // To open what is no file may take for ever: a pipe waits for whoever writes to it.
+    let opened = std::fs::metadata(path).and_then(|about| {
+        if about.is_file() {
+            std::fs::File::open(path).map(drop)
+        } else {
+            Err(std::io::Error::other("it is no file"))
+        }
+    });
+    match opened {
+        Ok(()) => Ok(()),
         Err(error) => Err(Refused::new(
             format!("the daemon cannot read {}: {error}", path.display()),
             "name a file that the daemon's user may read",

@@ -94,6 +94,7 @@ impl Stack {
         let Some(due) = self.backup_due() else {
             return Ok(());
         };
+        let of_a_copy = matches!(due, Due::Copy(..));
         let (why, plan) = match due {
             Due::Copy(operation, name) => {
                 let why = format!("operation {operation} has copied the database before it took it back");
@@ -124,6 +125,14 @@ impl Stack {
             // It is no failure, and it is tried again.
             End::GaveWay => self.backup_problem.take(),
         };
+        // What fails again and again of a copy must not keep the schedule waiting, nor fill the disk.
+        if of_a_copy {
+            self.copy_tried = self.backup_problem.as_ref().map(|_| {
+                let times = self.copy_tried.as_ref().map_or(0, |(times, _)| times + 1);
+                let wait = PATIENCE * 2_u32.pow(times.min(7));
+                (times, self.now().plus(wait))
+            });
+        }
         if self.record.operation.is_none() {
             self.backup_not_before = Some(self.now().plus(PATIENCE));
         }
@@ -150,7 +159,9 @@ impl Stack {
             .record
             .current()
             .is_some_and(|current| current.verdict == Verdict::Good);
-        if let Some((operation, name)) = self.copy_left().filter(|_| proven) {
+        let waits = self.copy_tried.as_ref();
+        let waits = waits.is_some_and(|(_, at)| !self.now().until(at).is_zero());
+        if let Some((operation, name)) = self.copy_left().filter(|_| proven && !waits) {
             return Some(Due::Copy(operation, name));
         }
         let settings = self.backup_settings()?;
@@ -172,7 +183,9 @@ impl Stack {
     pub(super) fn next_backup(&self) -> Option<Timestamp> {
         let schedule = self.backup_settings()?.schedule?;
         let listing = self.backups.known()?;
-        let scheduled = |backup: &&Manifest| backup.why == Why::Scheduled;
+        // One of a clock that went ahead says nothing about when the next one is due.
+        let past = wall(&self.now());
+        let scheduled = |backup: &&Manifest| backup.why == Why::Scheduled && backup.begun <= past;
         let last = listing
             .backups
             .iter()

@@ -201,6 +201,8 @@ pub struct Stack {
     /// Why the last backup that nobody asked for failed, and when the next one may be tried.
     backup_problem: Option<String>,
     backup_not_before: Option<Moment>,
+    /// How often a copy left by a rollback could not be backed up, and when it is tried again.
+    copy_tried: Option<(u32, Moment)>,
     /// When it was last looked which backups may go; and since when this agent looks at all.
     forgot_at: Option<Moment>,
     opened_at: Moment,
@@ -292,6 +294,7 @@ impl Stack {
             database_name: None,
             backup_problem: None,
             backup_not_before: None,
+            copy_tried: None,
             forgot_at: None,
             opened_at,
             waits: Vec::new(),

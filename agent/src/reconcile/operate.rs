@@ -18,7 +18,7 @@ use state::operation::{Halt, begin_deploy, begin_rollback, ended, request_of};
 use state::plan::Plan;
 use state::planner::{Ground, Schema, Unplannable, plan};
 use state::record::{Change, Hold};
-use state::release::{Author, Blame, Generation, GenerationNumber, Verdict};
+use state::release::{Author, Blame, Generation, GenerationNumber, Release, Verdict};
 use state::retention::KEPT_GOOD;
 use state::schema_fit::{Direction, SchemaMove};
 use state::stack_spec::StackSpec;
@@ -459,6 +459,27 @@ impl Stack {
         })
     }
 
+    /// The services whose image follows the tag. Where the files cannot be read now, those whose reference ends with it.
+    pub(super) fn tagged(&self, release: Option<&Release>, spec: &StackSpec) -> BTreeSet<ServiceName> {
+        if let Some(inputs) = &self.inputs {
+            return inputs.tagged.clone();
+        }
+        let follows = |service: &ServiceName| {
+            let tag = release.and_then(|release| release.pins.get(service).or(release.tag.as_ref()));
+            let reference = spec
+                .services
+                .get(service)
+                .and_then(|service| service.image.as_ref());
+            tag.zip(reference)
+                .is_some_and(|(tag, reference)| reference.ends_with(&format!(":{}", tag.as_str())))
+        };
+        spec.services
+            .keys()
+            .filter(|name| follows(name))
+            .cloned()
+            .collect()
+    }
+
     /// Writes down which image each service runs on, where that is another one than the last: when the container is gone
     /// nobody can be asked any more.
     pub(super) fn note_writers(&mut self) -> Result<(), Stop> {
@@ -506,7 +527,8 @@ impl Stack {
             Some(current) => self.load_spec(&current.spec)?,
             None => None,
         };
-        let tagged = self.inputs.as_ref().map(|inputs| inputs.tagged.clone());
+        let release = self.record.generation(wanted.generation).map(|g| &g.release);
+        let tagged = self.tagged(release, &wanted.spec);
         let images = self.images_at_work(&wanted.images);
         let mut carried = self.record.carried_targets();
         for container in self.seen.iter().filter(|c| !c.oneoff) {
@@ -525,7 +547,7 @@ impl Stack {
             images: &images,
             spec: spec.as_deref(),
             carried: &carried,
-            tagged: &tagged.unwrap_or_default(),
+            tagged: &tagged,
         };
         Ok(state::data_change::between(
             &running,

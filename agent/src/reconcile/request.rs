@@ -16,6 +16,7 @@ use state::operation::{judged, never_begun};
 use state::plan::Plan;
 use state::record::{Approval, Ask, Change, Standing};
 use state::release::{Author, Blame, Generation, GenerationNumber, Release, Request, Verdict};
+use state::schema_fit::head;
 use state::stack_spec::{PullPolicy, StackSpec};
 use state::step::Step;
 use state::time::Moment;
@@ -511,8 +512,7 @@ impl Stack {
             .as_ref()
             .filter(|a| a.ask == Ask::FirstContact);
         let found = found.map(|a| a.detail.clone());
-        let tagged: BTreeSet<ServiceName> =
-            self.inputs.as_ref().map(|i| i.tagged.clone()).unwrap_or_default();
+        let tagged = self.tagged(Some(&generation.release), &spec);
         let running = match self.record.current() {
             Some(current) => self.load_spec(&current.spec)?,
             None => None,
@@ -578,14 +578,28 @@ impl Stack {
         self.look()?;
         let known = self.record.request.as_ref().map(Request::id);
         let pending = self.record.standing == Standing::Pending && known == Some(request.id());
-        Ok(pending && !self.is_let_go())
+        let is = pending && !self.is_let_go();
+        if !is {
+            self.look_again();
+        }
+        Ok(is)
     }
 
-    /// What is asked for runs already. Whoever asks for it anew, where the schema was moved by hand, takes that as it is.
+    /// What is asked for runs already. Whoever says `retry`, where the schema was moved by hand, takes that as it is.
     async fn is_current(&mut self, number: GenerationNumber, now: &Moment) -> Result<(), Stop> {
         let mut changes = vec![Change::Stand(Standing::Applied(number))];
         self.see_schema_anew(now).await;
-        if let Some((is, _)) = moved(&self.record, self.schema.as_ref()) {
+        let again = self
+            .record
+            .request
+            .as_ref()
+            .is_some_and(|request| request.retries > 0);
+        if let Some((is, proven)) = moved(&self.record, self.schema.as_ref()).filter(|_| again) {
+            tracing::warn!(
+                stack = %self.settings.name,
+                "the schema stands at {}, generation {number} was proven at {}: taken as it is, as somebody has asked",
+                head(is), head(proven)
+            );
             changes.push(Change::Schema(number, is.clone()));
         }
         self.commit(&changes)

@@ -10,9 +10,9 @@ use state::migration_tool::MigrationTool;
 use state::name::{ImageId, ServiceName};
 use state::observed::Known;
 use state::plan::Plan;
-use state::record::Change;
+use state::record::{Change, Standing};
 use state::release::{Author, Generation, Release};
-use state::schema_fit::{SchemaFit, SchemaMove, Ways, head};
+use state::schema_fit::{Direction, SchemaFit, SchemaMove, Ways, head};
 use state::stack_spec::StackSpec;
 use state::step::Step;
 use state::time::Moment;
@@ -20,10 +20,12 @@ use state::time::Moment;
 use super::attend::End;
 use super::health::STALE;
 use super::{Stack, Stop};
-use crate::database::{Place, container_at};
+use crate::database::{EnvLookup, Place, container_at};
 
 /// How often it is tried to let everybody in again.
 const UNBAR_EVERY: Duration = Duration::from_secs(30);
+/// How long the question what stands in the way may take.
+const ASKED_WITHIN: Duration = Duration::from_secs(10);
 
 /// What becomes of the schema with a release.
 pub(super) enum Course {
@@ -91,9 +93,15 @@ impl Stack {
         })
     }
 
-    /// Why a way cannot be gone, which is there: the image with the scripts is not.
-    pub(super) async fn cannot_go(&self, way: Option<&SchemaMove>) -> Result<Option<String>, Stop> {
+    /// Why a way cannot be gone, which is there: the image with the scripts is not, or a copy could not take the
+    /// database's place.
+    pub(super) async fn cannot_go(&mut self, way: Option<&SchemaMove>) -> Result<Option<String>, Stop> {
         let Some(way) = way else { return Ok(None) };
+        if way.direction == Direction::Down
+            && let Some(obstacles) = self.obstacles().await
+        {
+            return Ok(Some(format!("{way}, and {obstacles}")));
+        }
         let image = self.edges.engine.image(way.by.image.as_str()).await?;
         let gone = || {
             format!(
@@ -233,8 +241,38 @@ impl Stack {
             head(is),
             head(proven)
         );
-        let way_out = "move it back by hand; or `steadfast retry`, which takes it as it is";
+        let way_out = if matches!(self.record.standing, Standing::Quarantined(_)) {
+            "move it back by hand; or pin a release that it is of. A release that failed before may have moved it"
+        } else {
+            "move it back by hand; or `steadfast retry`, which takes it as it is"
+        };
         self.hold(&why, way_out, [Fact::SchemaFits].into())
+    }
+
+    /// What would be lost, or refuses, where a copy takes the database's place. One that cannot be asked is asked again
+    /// before it is closed.
+    async fn obstacles(&mut self) -> Option<String> {
+        let settings = self.settings.database.clone()?;
+        let env = self.env_values();
+        let lookup = move |key: &str| env.get(key).cloned();
+        let place = Place {
+            settings: &settings,
+            address: self.database_address(&settings, &lookup).await,
+            env: &lookup,
+        };
+        let found = self.edges.maintenance.obstacles(place, ASKED_WITHIN).await.ok()?;
+        crate::database::in_the_way(&found)
+    }
+
+    /// Where the container of the database is reached, where it is one of the stack's.
+    async fn database_address(
+        &mut self,
+        settings: &config::settings::DatabaseSettings,
+        env: EnvLookup<'_>,
+    ) -> Option<std::net::IpAddr> {
+        let host = crate::database::host_of(settings, env)?;
+        let id = container_at(&host, &self.seen)?.id.clone();
+        self.address(&id).await
     }
 
     /// Sees where the schema stands, now and then, and remembers it with the generation on trial.
@@ -256,15 +294,9 @@ impl Stack {
         self.schema_at = Some(now.clone());
         let env = self.env_values();
         let lookup = move |key: &str| env.get(key).cloned();
-        let host = crate::database::host_of(&settings, &lookup);
-        let container = host.and_then(|host| container_at(&host, &self.seen));
-        let address = match container.map(|c| c.id.clone()) {
-            Some(id) => self.address(&id).await,
-            None => None,
-        };
         let place = Place {
             settings: &settings,
-            address,
+            address: self.database_address(&settings, &lookup).await,
             env: &lookup,
         };
         self.schema = Some(self.edges.database.schema_head(place).await);

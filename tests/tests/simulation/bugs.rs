@@ -56,19 +56,19 @@ const PROOFS: [Proof; 44] = [
     proof(
         Bug::DowngradeByTheTarget,
         3,
-        3,
+        51,
         "a schema is taken back by the image that is gone to",
     ),
     proof(
         Bug::QuarantineIsNotAsked,
         4,
-        7,
+        0,
         "a request is not looked up in the quarantine",
     ),
     proof(
         Bug::AnyEditLiftsQuarantine,
         4,
-        1,
+        0,
         "a release is blamed as a whole, so that any edit makes it another one",
     ),
     proof(
@@ -80,13 +80,13 @@ const PROOFS: [Proof; 44] = [
     proof(
         Bug::TargetWasNeverProven,
         5,
-        28,
+        14,
         "what was superseded on trial counts as good",
     ),
     proof(
         Bug::SchemaIsNotAsked,
         5,
-        7,
+        40,
         "nobody looks whether a target's schema fits",
     ),
     proof(
@@ -98,7 +98,7 @@ const PROOFS: [Proof; 44] = [
     proof(
         Bug::TargetIsNotThere,
         5,
-        4,
+        28,
         "nobody looks whether a target's images are there",
     ),
     proof(
@@ -123,7 +123,7 @@ const PROOFS: [Proof; 44] = [
     proof(
         Bug::RemovalIsBlamed,
         7,
-        48,
+        3,
         "a container that somebody removed fails the release",
     ),
     proof(
@@ -147,13 +147,13 @@ const PROOFS: [Proof; 44] = [
     proof(
         Bug::TwoWriters,
         8,
-        5,
+        0,
         "every replacement starts before the old one stops",
     ),
     proof(
         Bug::DataChangeIsNotAsked,
         8,
-        0,
+        6,
         "another image gets at data without a question",
     ),
     proof(
@@ -177,7 +177,7 @@ const PROOFS: [Proof; 44] = [
     proof(
         Bug::CopyGoesUnsaved,
         8,
-        67,
+        63,
         "the copy that a rollback has left is dropped before there is a backup of it",
     ),
     proof(
@@ -207,7 +207,7 @@ const PROOFS: [Proof; 44] = [
     proof(
         Bug::UnwrittenCounts,
         10,
-        20,
+        3,
         "what could not be written counts as written",
     ),
     proof(Bug::ValueInTheLog, 11, 0, "values of .env are logged"),
@@ -226,7 +226,7 @@ const PROOFS: [Proof; 44] = [
     proof(
         Bug::NameIsReasonEnough,
         12,
-        0,
+        1,
         "whoever has a name that is needed is removed",
     ),
     proof(
@@ -238,7 +238,7 @@ const PROOFS: [Proof; 44] = [
     proof(
         Bug::LetGoIsTouched,
         12,
-        7,
+        69,
         "a stack that was taken out of desired.toml is healed and deployed",
     ),
     proof(Bug::NoPatience, 13, 0, "what failed is tried again at once"),
@@ -246,37 +246,37 @@ const PROOFS: [Proof; 44] = [
     proof(
         Bug::HoldOutlivesItsReason,
         13,
-        13,
+        24,
         "a hold goes on when its reason is gone",
     ),
     proof(
         Bug::InFlightCountsAsDone,
         14,
-        9,
+        4,
         "the step that was in flight at a crash counts as done",
     ),
     proof(
         Bug::UndoCountsAsDone,
         14,
-        46,
+        68,
         "the undo that was in flight at a crash counts as done",
     ),
     proof(
         Bug::RestartForgetsTheFailure,
         15,
-        0,
+        2,
         "a restart of the agent forgets how long it has been failing",
     ),
     proof(
         Bug::WallClockCounts,
         15,
-        33,
+        13,
         "the failure is counted by the wall clock",
     ),
     proof(
         Bug::SilenceCounts,
         15,
-        0,
+        6,
         "time in which nothing was observed counts",
     ),
 ];

@@ -226,10 +226,22 @@ impl World {
         });
         // What dies again and again passes in between.
         let dies = self.containers.values().any(|c| c.restarts >= 3 || !c.runs());
+        // And what runs on because the one that should be there dies at each try is not what is asked for.
+        let images = record.current().map(|current| &current.release.images);
+        let another = self.containers.values().any(|c| {
+            let wanted = images.and_then(|images| images.get(&c.service));
+            let ours = c.project.as_ref() == Some(&record.stack) && !c.oneoff && c.runs();
+            ours && wanted.is_some_and(|wanted| *wanted != c.image)
+        });
         let moot = record
             .current()
             .is_some_and(|current| current.verdict != Verdict::Bad);
-        if hold.until.contains(&Fact::Healthy) && well && !dies && moot && self.now >= self.sick_until + long
+        if hold.until.contains(&Fact::Healthy)
+            && well
+            && !dies
+            && !another
+            && moot
+            && self.now >= self.sick_until + long
         {
             let words = format!("held, though all has been well for {long:?}: {}", hold.why);
             self.laws.breaks(13, words);
