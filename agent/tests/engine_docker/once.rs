@@ -93,10 +93,18 @@ async fn its_code_and_both_streams_are_told_and_it_is_gone() {
         .filter(|volume| !before.contains(*volume))
         .map(str::to_owned)
         .collect();
-    // Other tests may make some of their own meanwhile.
+    // Other tests may make some of their own meanwhile, and have just removed the container.
     for volume in made {
-        let users = docker(&["ps", "-aq", "--filter", &format!("volume={volume}")]);
-        assert_ne!(users, "", "volume {volume} was left");
+        let is_of_others = || {
+            let users = docker(&["ps", "-aq", "--filter", &format!("volume={volume}")]);
+            !users.is_empty() || !docker(&["volume", "ls", "-q"]).contains(&volume)
+        };
+        let mut tries = 0;
+        while !is_of_others() {
+            tries += 1;
+            assert!(tries < 60, "volume {volume} was left");
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
     }
 
     let long = "i=0; while [ $i -lt 40000 ]; do echo 'forty-eight bytes are in every one of these lines'; i=$((i+1)); done; echo end";
