@@ -18,7 +18,7 @@ use state::time::Moment;
 use super::attend::End;
 use super::{Stack, Stop};
 use crate::backup::{Keep, Manifest, Why, needs, next, surplus};
-use crate::database::{CopyKind, DatabaseCopy, Place, container_at, copy_name, host_of};
+use crate::database::{CopyKind, DatabaseCopy, Place, copy_name};
 
 /// How often it is looked what lies beside the database.
 const LOOK_EVERY: Duration = Duration::from_secs(10 * 60);
@@ -56,15 +56,9 @@ impl Stack {
         };
         let env = self.env_values();
         let lookup = move |key: &str| env.get(key).cloned();
-        let host = host_of(&settings, &lookup);
-        let container = host.and_then(|host| container_at(&host, &self.seen));
-        let address = match container.map(|c| c.id.clone()) {
-            Some(id) => self.address(&id).await,
-            None => None,
-        };
         let place = Place {
             settings: &settings,
-            address,
+            address: self.database_address(&settings, &lookup).await,
             env: &lookup,
         };
         self.database_name = place.database().ok();

@@ -265,7 +265,7 @@ impl Stack {
     }
 
     /// Where the container of the database is reached, where it is one of the stack's.
-    async fn database_address(
+    pub(super) async fn database_address(
         &mut self,
         settings: &config::settings::DatabaseSettings,
         env: EnvLookup<'_>,
