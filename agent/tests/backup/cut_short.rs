@@ -112,13 +112,7 @@ async fn a_dump_that_loses_its_server_leaves_nothing() {
     // A container that does not run.
     let error = failed(bench.archive.make(bench.source(), &ask(1), &quiet).await);
     assert!(error.may_pass(), "{error:?}");
-    docker(&["start", server.container.as_str()]);
-    let address = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
-    assert_eq!(
-        docker(&["inspect", "-f", address, server.container.as_str()]),
-        server.address.to_string()
-    );
-    server.until_it_answers();
+    server.start_again();
     let made = bench.archive.make(bench.source(), &ask(1), &quiet).await.unwrap();
     assert_eq!(made.rows(), 20_000);
 }

@@ -21,7 +21,7 @@ async fn a_database_by_url_is_dumped_from_here() {
         access: DatabaseAccess::Url(SecretSource::EnvKey("URL".parse().unwrap())),
         migrations: MigrationSettings::default(),
     };
-    let address = bench.server.address;
+    let address = bench.server.address();
     let url = |password: &str| {
         let url = format!("postgresql+psycopg2://app:{password}@{address}/by_url?pool_size=5");
         move |key: &str| (key == "URL").then(|| url.clone())

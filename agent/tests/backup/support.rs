@@ -26,7 +26,7 @@ pub(crate) const LONG: Duration = Duration::from_secs(120);
 /// A server in a container, removed with its volume when dropped.
 pub(crate) struct Server {
     pub(crate) container: ContainerId,
-    pub(crate) address: IpAddr,
+    address: Mutex<IpAddr>,
 }
 
 /// Runs `docker` and gives its standard output.
@@ -36,6 +36,12 @@ pub(crate) fn docker(arguments: &[&str]) -> String {
     let words = String::from_utf8_lossy(&out.stderr);
     assert!(out.status.success(), "docker {arguments:?}: {words}");
     String::from_utf8(out.stdout).unwrap().trim().to_owned()
+}
+
+fn address_of(container: &ContainerId) -> IpAddr {
+    let address = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
+    let told = docker(&["inspect", "-f", address, container.as_str()]);
+    told.parse().unwrap()
 }
 
 /// Says on the terminal, past the test runner's capture, that something was not tested.
@@ -92,15 +98,23 @@ impl Server {
         arguments.extend(["-c", "fsync=off", "-c", "full_page_writes=off"]);
         arguments.extend(settings);
         let container: ContainerId = docker(&arguments).parse().unwrap();
-        let address = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
         let server = Self {
-            address: docker(&["inspect", "-f", address, container.as_str()])
-                .parse()
-                .unwrap(),
+            address: Mutex::new(address_of(&container)),
             container,
         };
         server.until_it_answers();
         server
+    }
+
+    pub(crate) fn address(&self) -> IpAddr {
+        *self.address.lock().unwrap()
+    }
+
+    /// Starts it again, on whatever address is free by then.
+    pub(crate) fn start_again(&self) {
+        docker(&["start", self.container.as_str()]);
+        *self.address.lock().unwrap() = address_of(&self.container);
+        self.until_it_answers();
     }
 
     /// Over TCP: while it is made, it listens on its socket alone.
@@ -212,7 +226,7 @@ impl Bench {
     pub(crate) fn place(&self) -> Place<'_> {
         Place {
             settings: &self.settings,
-            address: Some(self.server.address),
+            address: Some(self.server.address()),
             env: &env,
         }
     }
