@@ -149,7 +149,7 @@ impl Executor<'_> {
 
     /// One step forward; `false` when the daemon stops.
     async fn forward(&self, open: &mut OpenOperation, index: usize) -> Result<bool, LedgerError> {
-        let Some(step) = step_at(open, index) else {
+        let Some(step) = open.step(index).cloned() else {
             return Ok(false);
         };
         if *self.stop.borrow() {
@@ -159,7 +159,7 @@ impl Executor<'_> {
             let _ = self.effect(open, index, &step).await;
         }
         let started = Event::Started { index };
-        let again = open.events.iter().any(|entry| entry.event == started);
+        let again = open.events.last().is_some_and(|entry| entry.event == started);
         let bars = barred(&step, open);
         self.journal_with(open, started, bars)?;
         if again && bug::is(Bug::InFlightCountsAsDone) {
@@ -178,7 +178,7 @@ impl Executor<'_> {
             let done = match done {
                 Ok((outcome, rows)) => Ok((outcome, rows.or_else(|| opened(&step)))),
                 Err(Failure::Interrupted) => Err(Failure::Interrupted),
-                Err(failure) if matches!(step, Step::Migrate { .. }) => self
+                Err(failure) if matches!(step, Step::Migrate { .. } | Step::ApplySql { .. }) => self
                     .aftermath(open, index, failure)
                     .await
                     .map(|outcome| (outcome, None)),
@@ -469,6 +469,7 @@ impl Executor<'_> {
             | Step::CopyDatabase
             | Step::OpenDatabase
             | Step::Migrate { .. }
+            | Step::ApplySql { .. }
             | Step::PutBack => return self.on_database(open, index, step).await,
             other => self.touch(open, other).await?,
         }
@@ -797,13 +798,16 @@ impl Looked {
 
 /// What is so from the start on of a step after which the database lets nobody in.
 fn barred(step: &Step, open: &OpenOperation) -> Option<Change> {
-    matches!(step, Step::CloseDatabase { .. } | Step::PutBack | Step::GiveBack)
-        .then(|| Change::Bar(Some(open.operation.id)))
+    let bars = matches!(
+        step,
+        Step::CloseDatabase { .. } | Step::ApplySql { .. } | Step::PutBack | Step::GiveBack
+    );
+    bars.then(|| Change::Bar(Some(open.operation.id)))
 }
 
 /// What is so once a step is done that lets connections in again.
 fn opened(step: &Step) -> Option<Change> {
-    (*step == Step::OpenDatabase).then_some(Change::Bar(None))
+    matches!(step, Step::OpenDatabase | Step::ApplySql { .. }).then_some(Change::Bar(None))
 }
 
 /// Why an effect did not succeed.
@@ -812,6 +816,12 @@ enum Trouble {
     /// The database does not answer, or has hung up: what was asked of it is asked again.
     Silent(String),
     Failure(Failure),
+}
+
+impl From<Failure> for Trouble {
+    fn from(failure: Failure) -> Self {
+        Self::Failure(failure)
+    }
 }
 
 impl From<EngineError> for Trouble {

@@ -10,6 +10,7 @@ mod fragment;
 pub mod pin;
 pub mod read;
 pub mod settings;
+pub mod sql;
 mod validate;
 
 pub use validate::{parse_duration, show_duration};

@@ -557,6 +557,108 @@ fn what_moves_a_schema_is_said_whole_or_not_at_all() {
     );
 }
 
+/// With a database whose schema is moved; the keys begin in line 9.
+#[track_caller]
+#[allow(clippy::needless_pass_by_value)]
+fn check_manual(keys: &str, expected: Expect) {
+    let before = "[stack.a.database]\nservice = \"db\"\n[stack.a.database.migrations]\ntool = \"alembic\"\nservice = \"api\"";
+    check_stack(&format!("{before}\n{keys}"), expected);
+}
+
+#[test]
+fn sql_of_the_operators_is_what_one_transaction_takes() {
+    let text = "[stack.a]\ndirectory = \"/a\"\nprobe = []\n[stack.a.database]\nservice = \"db\"\n\
+        [stack.a.database.migrations]\ntool = \"alembic\"\nservice = \"api\"\n\
+        [stack.a.database.manual.\"0003\"]\ndowngrade = \"\"\"\nALTER TABLE a DROP b;\nDROP TABLE c\n\"\"\"";
+    let database = read(text).stacks.into_values().next().unwrap().database.unwrap();
+    let (revision, sql) = database.manual.iter().next().unwrap();
+    assert_eq!(revision.as_str(), "0003");
+    assert_eq!(sql.as_str(), "ALTER TABLE a DROP b;\nDROP TABLE c\n");
+    let of = |sql: &str| format!("[stack.a.database.manual.\"0003\"]\ndowngrade = \"\"\"\n{sql}\"\"\"");
+    check_manual(
+        &of(" \n"),
+        expect![
+            "steadfast.toml:10:13: stack.a.database.manual.0003.downgrade: the SQL is empty (write statements that can be run one after the other, without BEGIN and COMMIT)"
+        ],
+    );
+    check_manual(
+        &of("-- nothing\n"),
+        expect![
+            "steadfast.toml:10:13: stack.a.database.manual.0003.downgrade: line 1 of the SQL has nothing that could be run (write statements that can be run one after the other, without BEGIN and COMMIT)"
+        ],
+    );
+    check_manual(
+        &of("SELECT 'hunter2';\nCOMMIT;\n"),
+        expect![
+            "steadfast.toml:10:13: stack.a.database.manual.0003.downgrade: line 2 of the SQL has a COMMIT of its own: it runs in one transaction with the version table (write statements that can be run one after the other, without BEGIN and COMMIT)"
+        ],
+    );
+    check_manual(
+        &of("SELECT 'hunter2\\u0000'"),
+        expect![
+            "steadfast.toml:10:13: stack.a.database.manual.0003.downgrade: the SQL has a NUL in it (write statements that can be run one after the other, without BEGIN and COMMIT)"
+        ],
+    );
+    check_manual(
+        &of("CREATE INDEX CONCURRENTLY i ON a (b)"),
+        expect![
+            "steadfast.toml:10:13: stack.a.database.manual.0003.downgrade: line 1 of the SQL has a CONCURRENTLY, which no transaction takes (write statements that can be run one after the other, without BEGIN and COMMIT)"
+        ],
+    );
+    check_manual(
+        &of("SELECT 'hunter2"),
+        expect![
+            "steadfast.toml:10:13: stack.a.database.manual.0003.downgrade: line 1 of the SQL begins a text, a name or a comment that has no end (write statements that can be run one after the other, without BEGIN and COMMIT)"
+        ],
+    );
+    check_manual(
+        "[stack.a.database.manual.\"0003\"]\ndowngrade = \"SELECT 1\"\ndowngrade_file = \"/no/such.sql\"\n\
+         [stack.a.database.manual.\"0004\"]\n[stack.a.database.manual.\"0 5\"]\ndowngrade = 5\nupgrade = \"SELECT 1\"",
+        expect![[r#"
+            steadfast.toml:11:1: stack.a.database.manual.0003.downgrade_file: both "downgrade" and "downgrade_file" (keep one of the two)
+            steadfast.toml:11:18: stack.a.database.manual.0003.downgrade_file: /no/such.sql does not exist (name a file of SQL that the daemon may read)
+            steadfast.toml:12:1: stack.a.database.manual.0004: nothing says how this revision is taken back (add downgrade = "ALTER TABLE …", or downgrade_file = "down.sql")
+            steadfast.toml:13:26: stack.a.database.manual.0 5: "0 5" is not a valid revision: it holds only letters, digits, `_`, `.` and `-`"#]],
+    );
+    check_stack(
+        "[stack.a.database]\nservice = \"db\"\nmanual.\"0003\".downgrade = \"SELECT 1\"",
+        expect![[
+            r#"steadfast.toml:6:1: stack.a.database.manual: "manual" without a tool: nothing is taken back (add tool = "alembic" to the migrations, or take it out)"#
+        ]],
+    );
+}
+
+#[test]
+fn sql_of_the_operators_may_stand_in_a_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let text = format!(
+        "[stack.a]\ndirectory = \"{}\"\nprobe = []\n[stack.a.database]\nservice = \"db\"\n\
+         [stack.a.database.migrations]\ntool = \"alembic\"\nservice = \"api\"\n\
+         [stack.a.database.manual.\"0003\"]\ndowngrade_file = \"down.sql\"",
+        directory.path().display()
+    );
+    let write = |sql: &[u8]| {
+        std::fs::write(directory.path().join("down.sql"), sql).unwrap();
+        let read = parse(Path::new("steadfast.toml"), &text);
+        read.map_err(|problems| {
+            problems
+                .to_string()
+                .replace(&*directory.path().to_string_lossy(), "/a")
+        })
+    };
+    let (settings, _) = write(b"DROP TABLE a;\n").unwrap();
+    let database = settings.stacks.into_values().next().unwrap().database.unwrap();
+    assert_eq!(
+        database.manual.values().next().unwrap().as_str(),
+        "DROP TABLE a;\n"
+    );
+    expect!["steadfast.toml:10:18: stack.a.database.manual.0003.downgrade_file: /a/down.sql: line 3 of the SQL has a ROLLBACK of its own: it runs in one transaction with the version table (write statements that can be run one after the other, without BEGIN and COMMIT)"].assert_eq(&write(b"DROP TABLE a;\n\nROLLBACK").unwrap_err());
+    expect![
+        "steadfast.toml:10:18: stack.a.database.manual.0003.downgrade_file: /a/down.sql: it is no UTF-8 text"
+    ]
+    .assert_eq(&write(b"\xff").unwrap_err());
+}
+
 #[test]
 fn a_policy() {
     check_stack(

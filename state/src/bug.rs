@@ -51,6 +51,8 @@ pub enum Bug {
     DataChangeIsTakenBack,
     /// 8: a migration that failed half-way counts as one that did nothing.
     HalfMigrationCounts,
+    /// 8: what is tried when a downgrade has failed is begun on what that has left.
+    BuiltUponWhatFailed,
     /// 8: the database that a restored one takes the place of is dropped.
     OldDatabaseGoes,
     /// 8: the copy that a rollback has left is dropped before there is a backup of it.

@@ -3,11 +3,15 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::desired::{Desired, MigrationWish};
+use crate::migration_tool::Migration;
 use crate::name::{ContainerId, Digest, ImageId, ServiceName};
+use crate::observed::SchemaHead;
 use crate::record::StackRecord;
 use crate::release::{Author, Blame, Generation, GenerationNumber, Quarantine, Release, Request, Verdict};
+use crate::schema_fit::{Direction, SchemaMove};
 use crate::stack_spec::{Condition, Dependency, ServiceSpec, StackSpec};
 use crate::time::Moment;
 
@@ -112,6 +116,28 @@ pub(crate) fn record(generations: Vec<Generation>) -> StackRecord {
     record.request = record.current.map(|number| request(number.0));
     record.generations = generations.into_iter().map(Into::into).collect();
     record
+}
+
+/// A way of `api` down to `to`, which takes back these revisions, the newest first.
+pub(crate) fn downgrade(image: &ImageId, crossed: &str, to: &str) -> SchemaMove {
+    let at = |name: &str| SchemaHead::At(std::iter::once(name.parse().unwrap()).collect());
+    SchemaMove {
+        direction: Direction::Down,
+        by: Migration {
+            service: service("api"),
+            image: image.clone(),
+            command: ["alembic", "downgrade", to].map(String::from).into(),
+            workdir: None,
+            within: Duration::from_secs(60),
+            lock_timeout: Duration::from_secs(1),
+        },
+        from: crossed.split_whitespace().next().map(at),
+        to: at(to),
+        revisions: crossed
+            .split_whitespace()
+            .map(|name| name.parse().unwrap())
+            .collect(),
+    }
 }
 
 /// What a rollback from `bad` leaves behind.

@@ -168,6 +168,15 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         moved: bool,
     },
+    /// Step `index` failed for good, and what the plan has in its place is begun next: nothing is taken back yet.
+    Instead {
+        /// Index into the plan.
+        index: usize,
+        /// Which attempt follows; the step itself was attempt 0.
+        attempt: usize,
+        /// Why the one before failed, for people.
+        why: String,
+    },
     /// Durable before step `index` is taken back.
     UndoStarted {
         /// Index into the plan.
@@ -196,6 +205,7 @@ impl Event {
             Self::Started { index }
             | Self::Done { index, .. }
             | Self::Failed { index, .. }
+            | Self::Instead { index, .. }
             | Self::UndoStarted { index }
             | Self::UndoDone { index }
             | Self::UndoFailed { index, .. } => Some(*index),
@@ -232,12 +242,18 @@ pub enum Progress {
     Ready {
         /// The step to start.
         next: usize,
+        /// Which attempt at it: what the plan has in its place, from 1.
+        #[serde(default, skip_serializing_if = "is_first")]
+        attempt: usize,
     },
-    /// Step `index` was started and nothing is known of it. Left by `Done` or `Failed`; after a
-    /// crash, the same step is started again.
+    /// Step `index` was started and nothing is known of it. Left by `Done`, `Instead` or `Failed`; after a
+    /// crash, the same attempt at the same step is started again.
     InFlight {
         /// The step.
         index: usize,
+        /// Which attempt at it.
+        #[serde(default, skip_serializing_if = "is_first")]
+        attempt: usize,
     },
     /// Step `failed` failed. Steps from `next` downwards are still to be taken back. Left by
     /// `UndoStarted(next)`, or `Ended` when none is left or the plan is not to be taken back.
@@ -265,6 +281,11 @@ pub enum Progress {
     Ended(Ending),
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "as serde asks for it")]
+const fn is_first(attempt: &usize) -> bool {
+    *attempt == 0
+}
+
 /// An event that may not follow.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{event:?} cannot follow {progress:?}")]
@@ -278,26 +299,41 @@ pub struct IllegalTransition {
 impl Progress {
     /// The progress of an operation that was just opened.
     pub const fn new() -> Self {
-        Self::Ready { next: 0 }
+        Self::Ready { next: 0, attempt: 0 }
     }
 
-    /// The progress after `event` in an operation of `steps` steps.
-    pub fn next(&self, event: &Event, steps: usize) -> Result<Self, IllegalTransition> {
+    /// The progress after `event` in an operation with this plan.
+    pub fn next(&self, event: &Event, plan: &Plan) -> Result<Self, IllegalTransition> {
         let illegal = || IllegalTransition {
             progress: Box::new(self.clone()),
             event: Box::new(event.clone()),
         };
         match (self, event) {
-            (Self::Ready { next }, Event::Started { index }) if next == index && *index < steps => {
-                Ok(Self::InFlight { index: *index })
+            (Self::Ready { next, attempt }, Event::Started { index })
+                if next == index && *index < plan.steps.len() =>
+            {
+                Ok(Self::InFlight {
+                    index: *index,
+                    attempt: *attempt,
+                })
             }
             // Started again after a crash.
-            (Self::InFlight { index: at }, Event::Started { index }) if at == index => Ok(self.clone()),
-            (Self::InFlight { index: at }, Event::Done { index, .. }) if at == index => {
-                Ok(Self::Ready { next: index + 1 })
-            }
+            (Self::InFlight { index: at, .. }, Event::Started { index }) if at == index => Ok(self.clone()),
+            (Self::InFlight { index: at, .. }, Event::Done { index, .. }) if at == index => Ok(Self::Ready {
+                next: index + 1,
+                attempt: 0,
+            }),
             (
-                Self::InFlight { index: at },
+                Self::InFlight { index: at, attempt },
+                Event::Instead {
+                    index, attempt: new, ..
+                },
+            ) if at == index && attempt + 1 == *new && plan.step(*index, *new).is_some() => Ok(Self::Ready {
+                next: *index,
+                attempt: *new,
+            }),
+            (
+                Self::InFlight { index: at, .. },
                 Event::Failed {
                     index,
                     why,
@@ -356,7 +392,7 @@ impl Progress {
                 },
                 Event::UndoFailed { index, why },
             ) if at == index => Ok(Self::UndoFailed { why: why.clone() }),
-            (Self::Ready { next }, Event::Ended(Ending::Succeeded)) if *next == steps => {
+            (Self::Ready { next, .. }, Event::Ended(Ending::Succeeded)) if *next == plan.steps.len() => {
                 Ok(Self::Ended(Ending::Succeeded))
             }
             (Self::Undoing { next: None, .. }, Event::Ended(ending @ Ending::Undone { .. }))
@@ -413,11 +449,22 @@ impl OpenOperation {
 
     /// Takes one event.
     pub fn apply(&mut self, entry: Entry) -> Result<(), IllegalTransition> {
-        self.progress = self
-            .progress
-            .next(&entry.event, self.operation.plan.steps.len())?;
+        self.progress = self.progress.next(&entry.event, &self.operation.plan)?;
         self.events.push(entry);
         Ok(())
+    }
+
+    /// The step at `index`, or what is tried in its place now.
+    pub fn step(&self, index: usize) -> Option<&Step> {
+        let attempt = match &self.progress {
+            Progress::Ready { next: at, attempt } | Progress::InFlight { index: at, attempt }
+                if *at == index =>
+            {
+                *attempt
+            }
+            _ => 0,
+        };
+        self.operation.plan.step(index, attempt)
     }
 
     /// What the step at `index` had to say, once it is done.

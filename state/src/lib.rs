@@ -14,6 +14,7 @@ pub mod durable;
 mod fixture;
 pub mod health;
 pub mod hold;
+pub mod instead;
 pub mod journal;
 pub mod ledger;
 pub mod migration_tool;

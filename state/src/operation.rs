@@ -59,8 +59,8 @@ impl OpenOperation {
     pub fn next_move(&self) -> Move {
         let steps = self.operation.plan.steps.len();
         match &self.progress {
-            Progress::Ready { next } if *next == steps => Move::Halt(Halt::Done),
-            Progress::Ready { next: index } | Progress::InFlight { index } => Move::Forward(*index),
+            Progress::Ready { next, .. } if *next == steps => Move::Halt(Halt::Done),
+            Progress::Ready { next: index, .. } | Progress::InFlight { index, .. } => Move::Forward(*index),
             // The schema is where it was to go, and nothing is wrong with what it was moved for.
             Progress::Undoing {
                 failed,
@@ -111,8 +111,8 @@ impl OpenOperation {
         }
     }
 
-    /// What is journaled of a step that failed: that it did, or, where the file asks to go on after what
-    /// was only waited for, that it is done.
+    /// What is journaled of a step that failed: that it did; or that something else is begun in its place; or, where
+    /// the file asks to go on after what was only waited for, that it is done.
     pub fn failure_of(&self, index: usize, why: String, passing: bool, moved: bool) -> Event {
         let plan = &self.operation.plan;
         let only_looks = plan.steps.get(index).is_some_and(Step::only_looks);
@@ -120,12 +120,33 @@ impl OpenOperation {
             let outcome = Outcome::Done;
             return Event::Done { index, outcome };
         }
+        // What may pass is taken back whole, and tried again from the first on.
+        let why = match (&self.progress, passing) {
+            (Progress::InFlight { attempt, .. }, false) if plan.step(index, attempt + 1).is_some() => {
+                let attempt = attempt + 1;
+                return Event::Instead { index, attempt, why };
+            }
+            (_, false) => self.all_that_was_tried(index, why),
+            (_, true) => why,
+        };
         Event::Failed {
             index,
             why,
             passing,
             moved,
         }
+    }
+
+    /// Why every attempt at step `index` failed, the last one with `why`, and why there is no other.
+    fn all_that_was_tried(&self, index: usize, why: String) -> String {
+        let before = self.events.iter().filter_map(|entry| match &entry.event {
+            Event::Instead { index: of, why, .. } if *of == index => Some(why.clone()),
+            _ => None,
+        });
+        let lacks = self.operation.plan.instead.get(&index);
+        let lacks = lacks.and_then(|instead| instead.lacks.clone());
+        let words: Vec<String> = before.chain([why]).chain(lacks).collect();
+        words.join("; and ")
     }
 }
 

@@ -6,6 +6,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::instead::Instead;
 use crate::name::{ImageId, ServiceName};
 use crate::stack_spec::OnUpdateFailure;
 use crate::step::{Step, Target};
@@ -29,6 +30,10 @@ pub struct Plan {
     /// a rollback follows, which brings the schema down too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schema_from: Option<usize>,
+    /// What is begun in the place of a step that has failed for good, before anything is taken back. It is taken back
+    /// as the step itself is.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub instead: BTreeMap<usize, Instead>,
 }
 
 impl Plan {
@@ -40,6 +45,7 @@ impl Plan {
             data_from: None,
             unchanged: BTreeSet::new(),
             schema_from: None,
+            instead: BTreeMap::new(),
         }
     }
 
@@ -47,6 +53,26 @@ impl Plan {
     #[must_use]
     pub fn leaving(self, unchanged: BTreeSet<ServiceName>) -> Self {
         Self { unchanged, ..self }
+    }
+
+    /// What stands for step `index` in this attempt at it, from 0.
+    pub fn step(&self, index: usize, attempt: usize) -> Option<&Step> {
+        match attempt.checked_sub(1) {
+            None => self.steps.get(index),
+            Some(nth) => self.instead.get(&index)?.steps.get(nth),
+        }
+    }
+
+    /// Step `index`, and what is tried should it fail.
+    pub fn in_words(&self, index: usize) -> String {
+        let step = self.steps.get(index).map(ToString::to_string);
+        let others = self
+            .instead
+            .get(&index)
+            .into_iter()
+            .flat_map(|instead| &instead.steps);
+        let others = others.map(|other| format!("; should that fail: {other}"));
+        step.into_iter().chain(others).collect()
     }
 
     /// Whether a failure of step `index` comes after a new container may have written to data.
@@ -115,8 +141,8 @@ impl Plan {
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, step) in self.steps.iter().enumerate() {
-            writeln!(f, "{:>3}. {step}", i + 1)?;
+        for i in 0..self.steps.len() {
+            writeln!(f, "{:>3}. {}", i + 1, self.in_words(i))?;
         }
         Ok(())
     }

@@ -139,6 +139,10 @@ pub fn plan(wanted: &Wanted, drift: &[Drift], ground: &Ground<'_>, kind: Kind) -
             .position(lets_at_data)
             .filter(|_| !bug::is(Bug::DataChangeIsTakenBack)),
         unchanged: BTreeSet::new(),
+        instead: down
+            .zip(ground.schema.and_then(|schema| schema.instead.cloned()))
+            .into_iter()
+            .collect(),
         schema_from: ground.schema.and_then(|schema| schema.moves_from(&steps)),
         steps,
     })

@@ -8,10 +8,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::backup::{BackupId, Dumped, Proof};
+use crate::instead::ManualDown;
 use crate::migration_tool::Migration;
 use crate::name::{ContainerId, ImageId, Revision, ServiceName};
-use crate::observed::{Attachment, Carried};
-use crate::schema_fit::{Direction, SchemaMove};
+use crate::observed::{Attachment, Carried, SchemaHead};
+use crate::schema_fit::{Direction, SchemaMove, head};
 use crate::stack_spec::RestartPolicy;
 
 /// `stop_grace_period`, where nothing says (Compose Specification).
@@ -240,6 +241,16 @@ pub enum Step {
         /// From where to where, and by what.
         way: Box<SchemaMove>,
     },
+    /// Takes the schema back with the operator's SQL, in one transaction with the version table. It begins on the
+    /// database as it was copied: what is not so is set aside, and kept.
+    ApplySql {
+        /// The SQL of each revision, in this order.
+        parts: Vec<ManualDown>,
+        /// Where the schema stands then.
+        to: SchemaHead,
+        /// How long it may take.
+        within: Duration,
+    },
     /// Puts the operation's copy into the place of the database, which is set aside and kept. It is closed then.
     PutBack,
 }
@@ -362,6 +373,7 @@ impl Step {
             Self::RestoreBeside { .. } => Self::DropRestored,
             Self::TakePlace => Self::GiveBack,
             Self::Migrate { way } if way.direction == Direction::Down => Self::PutBack,
+            Self::ApplySql { .. } => Self::PutBack,
             Self::Pull { .. }
             | Self::KeepImage { .. }
             | Self::ReleaseImages { .. }
@@ -508,6 +520,15 @@ impl Step {
                     write!(f, " ({})", names.join(", "))?;
                 }
                 Ok(())
+            }
+            Self::ApplySql { parts, to, .. } => {
+                let names: Vec<&str> = parts.iter().map(|part| part.revision.as_str()).collect();
+                write!(
+                    f,
+                    "take the schema back to {} with the operator's SQL ({})",
+                    head(to),
+                    names.join(", ")
+                )
             }
             Self::PutBack => f.write_str("put the copy of the database into its place"),
             _ => Ok(()),

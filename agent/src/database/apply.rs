@@ -4,53 +4,35 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use config::settings::MigrationSettings;
+use config::sql::{Statement, in_one_transaction};
+use state::instead::ManualDown;
 use state::name::Revision;
 use state::observed::SchemaHead;
 
 use super::DatabaseError;
 use super::link::{Link, literal, quoted};
 use super::login::Login;
-use super::statements::first_words;
+use super::words::without_values;
 
 /// A lock that somebody else has is waited for so long: everybody else waits behind us.
 const LOCK_WAIT: Duration = Duration::from_secs(3);
 
-/// What would end our transaction, or is of no use within it.
-const TRANSACTION_WORDS: [&str; 9] = [
-    "abort",
-    "begin",
-    "commit",
-    "end",
-    "prepare transaction",
-    "release",
-    "rollback",
-    "savepoint",
-    "start",
-];
-
 pub(super) async fn apply_sql(
     login: &Login,
     migrations: &MigrationSettings,
-    sql: &str,
+    parts: &[ManualDown],
     to: &SchemaHead,
     within: Duration,
 ) -> Result<(), DatabaseError> {
-    for words in first_words(sql) {
-        let is = |word: &&&str| words == **word || words.starts_with(&format!("{word} "));
-        if let Some(word) = TRANSACTION_WORDS.iter().find(is) {
-            return Err(DatabaseError::other(format!(
-                "the SQL has a {} of its own: it runs in one transaction with the version table",
-                word.to_uppercase()
-            )));
-        }
-        if words.starts_with("copy") && sql.to_ascii_lowercase().contains("stdin") {
-            return Err(DatabaseError::other(
-                "the SQL has a COPY FROM STDIN: nothing stands there",
-            ));
-        }
-    }
+    let all: Vec<_> = parts
+        .iter()
+        .map(|part| match in_one_transaction(part.sql.as_str()) {
+            Ok(statements) => Ok((&part.revision, statements)),
+            Err(error) => Err(DatabaseError::other(format!("{}: {error}", part.revision))),
+        })
+        .collect::<Result<_, _>>()?;
     let link = Link::to(login, within).await?;
-    let done = apply(&link, migrations, sql, to, LOCK_WAIT.min(within / 4)).await;
+    let done = apply(&link, migrations, &all, to, LOCK_WAIT.min(within / 4)).await;
     link.end().await;
     match done {
         Err(DatabaseError::InUse { said, .. }) => {
@@ -65,7 +47,7 @@ pub(super) async fn apply_sql(
 async fn apply(
     link: &Link,
     migrations: &MigrationSettings,
-    sql: &str,
+    all: &[(&Revision, Vec<Statement<'_>>)],
     to: &SchemaHead,
     lock_wait: Duration,
 ) -> Result<(), DatabaseError> {
@@ -77,7 +59,13 @@ async fn apply(
         return link.run("ROLLBACK").await;
     }
     let ours = link.value("SELECT pg_catalog.txid_current()").await?;
-    link.run(sql).await?;
+    for (revision, statements) in all {
+        for statement in statements {
+            let place = format!("line {} of the SQL for {revision}", statement.line);
+            let done = link.run(statement.text).await;
+            done.map_err(|error| without_values(error, &place))?;
+        }
+    }
     if link.value("SELECT pg_catalog.txid_current()").await? != ours {
         link.run("ROLLBACK").await?;
         return Err(DatabaseError::other(

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use config::settings::PgName;
+use state::instead::ManualDown;
 use state::name::Digest;
 use state::observed::SchemaHead;
 
@@ -104,12 +105,12 @@ pub trait Maintenance: Send + Sync {
         within: Duration,
     ) -> Result<BTreeMap<String, Checksum>, DatabaseError>;
 
-    /// Runs `sql` and sets the version table to `to`, both or neither. A version table that says `to`
-    /// already is done. `sql` has no transaction of its own.
+    /// Runs the SQL of every revision, in this order, and sets the version table to `to`, all or nothing. A version
+    /// table that says `to` already is done. What fails is told with its line, and without a value.
     async fn apply_sql(
         &self,
         place: Place<'_>,
-        sql: &str,
+        parts: &[ManualDown],
         to: &SchemaHead,
         within: Duration,
     ) -> Result<(), DatabaseError>;
@@ -243,14 +244,14 @@ impl Maintenance for Postgres {
     async fn apply_sql(
         &self,
         place: Place<'_>,
-        sql: &str,
+        parts: &[ManualDown],
         to: &SchemaHead,
         within: Duration,
     ) -> Result<(), DatabaseError> {
         let login = place.login()?;
         let migrations = &place.settings.migrations;
         login
-            .bounded(within, apply::apply_sql(&login, migrations, sql, to, within))
+            .bounded(within, apply::apply_sql(&login, migrations, parts, to, within))
             .await
     }
 

@@ -8,7 +8,6 @@ mod close;
 mod copies;
 mod error;
 mod fingerprint;
-mod lexer;
 mod link;
 mod lock;
 mod login;
@@ -22,8 +21,8 @@ mod scratch;
 mod script;
 mod snapshot;
 mod staging;
-mod statements;
 mod tls;
+mod words;
 
 #[cfg(test)]
 mod tests;

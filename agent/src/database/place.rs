@@ -44,9 +44,15 @@ pub fn copy_name(database: &PgName, operation: u64) -> PgName {
     ours(&format!("{}{operation}", prefix(database)))
 }
 
-/// The name under which an operation sets the present `database` aside: `shop_steadfast_7_aside`.
-pub fn aside_name(database: &PgName, operation: u64) -> PgName {
-    ours(&format!("{}{operation}_aside", prefix(database)))
+/// The name under which an operation sets the present `database` aside: `shop_steadfast_7_aside`; and when it does so
+/// again, for the `nth` time from 0: `shop_steadfast_7_aside2`.
+pub fn aside_name(database: &PgName, operation: u64, nth: u64) -> PgName {
+    let nth = if nth == 0 {
+        String::new()
+    } else {
+        (nth + 1).to_string()
+    };
+    ours(&format!("{}{operation}_aside{nth}", prefix(database)))
 }
 
 /// The name of the database that a backup of an operation is restored into: `shop_steadfast_7_check`.
@@ -121,7 +127,8 @@ mod tests {
     fn names_of_ours_fit_and_are_told_apart() {
         let shop: PgName = "shop".parse().unwrap();
         assert_eq!(copy_name(&shop, 7).as_str(), "shop_steadfast_7");
-        assert_eq!(aside_name(&shop, 7).as_str(), "shop_steadfast_7_aside");
+        assert_eq!(aside_name(&shop, 7, 0).as_str(), "shop_steadfast_7_aside");
+        assert_eq!(aside_name(&shop, 7, 1).as_str(), "shop_steadfast_7_aside2");
         assert_eq!(new_name(&copy_name(&shop, 7)).as_str(), "shop_steadfast_7_new");
         let long: PgName = "é".repeat(31).parse().unwrap();
         let other: PgName = format!("{}a", "é".repeat(31)).parse().unwrap();
@@ -132,7 +139,8 @@ mod tests {
             check_ours(database, &before_name(database, at)).unwrap();
             for name in [
                 copy_name(database, u64::MAX),
-                aside_name(database, 7),
+                aside_name(database, 7, 0),
+                aside_name(database, 7, 1),
                 scratch_name(database, 7),
             ] {
                 check_ours(database, &name).unwrap();

@@ -8,11 +8,11 @@ use std::pin::pin;
 use std::time::Duration;
 
 use config::settings::PgName;
+use config::sql::{Lexer, PsqlCommand, first_words};
 use futures_util::SinkExt as _;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _};
 
 use super::DatabaseError;
-use super::lexer::Lexer;
 use super::link::Link;
 use super::login::Login;
 
@@ -68,7 +68,10 @@ async fn run_all(link: &Link, script: Script<'_>, begun: &mut u64) -> Result<(),
         }
         next += 1;
         let mut rest = read.as_str();
-        while let Some(end) = lexer.end(rest)? {
+        while let Some(end) = lexer
+            .end(rest)
+            .map_err(|error: PsqlCommand| DatabaseError::other(error.to_string()))?
+        {
             statement.push_str(&rest[..end]);
             rest = &rest[end..];
             if is_copy(&statement) {
@@ -119,7 +122,7 @@ impl Whole {
 
     /// A statement was run.
     fn ran(&mut self, statement: &str) {
-        let words = super::statements::first_words(statement);
+        let words = first_words(statement);
         let first = words.first().and_then(|words| words.split(' ').next());
         match first {
             Some("begin" | "start") => self.open = true,
@@ -145,7 +148,7 @@ impl Whole {
 
 /// What is run is run as the owner, or a superuser, of a server that serves others too.
 fn stays_inside(statement: &str) -> Result<(), DatabaseError> {
-    let words = super::statements::first_words(statement);
+    let words = first_words(statement);
     let beyond = words.iter().find(|words| {
         let (verb, kind) = words.split_once(' ').unwrap_or_default();
         BEYOND.contains(&verb)
@@ -194,14 +197,14 @@ fn passed_over(line: &str) -> Result<(), DatabaseError> {
 
 /// As `pg_dump` writes it; what follows are rows.
 fn is_copy(statement: &str) -> bool {
-    let words = super::statements::first_words(statement);
+    let words = first_words(statement);
     let is_copy = words.first().is_some_and(|words| words.starts_with("copy "));
     let lower = statement.trim_end().to_ascii_lowercase();
     is_copy && lower.ends_with(" from stdin;")
 }
 
 fn check_encoding(statement: &str) -> Result<(), DatabaseError> {
-    let words = super::statements::first_words(statement);
+    let words = first_words(statement);
     if words.first().is_none_or(|words| words != "set client_encoding") {
         return Ok(());
     }

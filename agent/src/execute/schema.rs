@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use config::settings::{DatabaseSettings, PgName};
 use state::bug::{self, Bug};
+use state::instead::ManualDown;
 use state::journal::{OpenOperation, Outcome, SchemaMark};
 use state::migration_tool::{Migration, read_history};
 use state::name::{ContainerId, StackName};
@@ -17,8 +18,8 @@ use state::step::Step;
 use super::{AWAY, Executor, Failure, Trouble, UNDO_TRIES, final_};
 use crate::backup::{Backups, Tell};
 use crate::database::{
-    Database, DatabaseError, EnvLookup, Maintenance, Place, Session, aside_name, container_at, copy_name,
-    host_of, in_the_way,
+    Database, DatabaseError, EnvLookup, Guard, Maintenance, Place, Session, aside_name, container_at,
+    copy_name, host_of, in_the_way,
 };
 use crate::engine::{EngineError, OnceNetwork, OneOff, Ran, without};
 use crate::probe::address_of;
@@ -27,6 +28,8 @@ use crate::probe::address_of;
 pub(super) const WORD: Duration = Duration::from_secs(60);
 /// How long the sessions of what has just stopped may take to go.
 const SETTLE: Duration = Duration::from_secs(10);
+/// How often it is looked whether a database is as it was, before it counts as one that is not.
+const LOOKS: u32 = 5;
 /// Of what a command wrote, so many lines are told.
 const TOLD_LINES: usize = 12;
 /// And so many characters of each.
@@ -97,9 +100,12 @@ impl Executor<'_> {
                 return Ok(Outcome::Schema(self.mark(work).await?));
             }
             Step::Migrate { way } => return self.migrate(work, open, index, way).await,
+            Step::ApplySql { parts, to, within } => {
+                return self.apply_sql(work, open, index, parts, to, *within).await;
+            }
             Step::PutBack => {
                 self.end_migration(open, index).await?;
-                self.put_back(work, open).await?;
+                self.put_back(work, open, index).await?;
             }
             _ => {}
         }
@@ -260,21 +266,104 @@ impl Executor<'_> {
         Ok(())
     }
 
-    /// The operation's copy takes the database's place, where that is not as it was.
-    async fn put_back(&self, work: &Work<'_>, open: &OpenOperation) -> Result<(), Trouble> {
-        let before = mark_before(open, usize::MAX);
-        if before.is_some() && self.mark(work).await.ok().as_ref() == before {
+    /// The operation's copy takes the database's place, where that is not as it was before step `index`. What has the
+    /// name is set aside, under a name of its own each time.
+    async fn put_back(&self, work: &Work<'_>, open: &OpenOperation, index: usize) -> Result<(), Trouble> {
+        if self.is_as_it_was(work, open, index).await? {
             return Ok(());
         }
         let place = self.place(work).await?;
         let name = place.database().map_err(trouble)?;
         let operation = open.operation.id;
-        let (copy, aside): (PgName, PgName) = (copy_name(&name, operation), aside_name(&name, operation));
+        let there = work.maintenance.copies(place, WORD).await.map_err(trouble)?;
+        let is_free = |name: &PgName| !there.iter().any(|copy| copy.name == *name);
+        let mut names = (0..).map(|nth| aside_name(&name, operation, nth));
+        let aside = names
+            .find(is_free)
+            .unwrap_or_else(|| aside_name(&name, operation, 0));
+        let copy: PgName = copy_name(&name, operation);
         work.maintenance.close(place, WORD).await.map_err(trouble)?;
         let done = work
             .maintenance
             .put_back(place, &copy, &aside, operation, work.long());
         self.unless_stopped(done).await?.map_err(trouble)
+    }
+
+    /// Whether the database is as the journal says that it was before step `index`. It is opened: nobody can look into
+    /// one that is barred. One that cannot be looked into, however often, is not.
+    async fn is_as_it_was(
+        &self,
+        work: &Work<'_>,
+        open: &OpenOperation,
+        index: usize,
+    ) -> Result<bool, Trouble> {
+        let Some(before) = mark_before(open, index) else {
+            return Ok(false);
+        };
+        for _ in 0..LOOKS {
+            let place = self.place(work).await?;
+            work.maintenance.open(place, WORD).await.map_err(trouble)?;
+            match self.mark(work).await {
+                Ok(mark) => return Ok(mark == *before),
+                Err(Trouble::Engine(error)) => return Err(Trouble::Engine(error)),
+                Err(Trouble::Failure(Failure::Interrupted)) => return Err(Failure::Interrupted.into()),
+                Err(_) => {}
+            }
+            if self.pause(AWAY).await {
+                return Err(Failure::Interrupted.into());
+            }
+        }
+        Ok(false)
+    }
+
+    /// The operator's SQL, on the database as it was before the attempt that failed.
+    async fn apply_sql(
+        &self,
+        work: &Work<'_>,
+        open: &OpenOperation,
+        index: usize,
+        parts: &[ManualDown],
+        to: &SchemaHead,
+        within: Duration,
+    ) -> Result<Outcome, Trouble> {
+        self.end_migration(open, index).await?;
+        if !bug::is(Bug::BuiltUponWhatFailed) {
+            self.put_back(work, open, index).await?;
+        }
+        let place = self.place(work).await?;
+        work.maintenance.open(place, WORD).await.map_err(trouble)?;
+        let lock = self.lock(work).await?;
+        let applied = work
+            .maintenance
+            .apply_sql(self.place(work).await?, parts, to, within);
+        let applied = self.unless_stopped(applied).await;
+        lock.release().await;
+        applied?.map_err(|error| match error {
+            // Whoever holds a lock will let go of it.
+            DatabaseError::InUse { .. } => away(error.to_string()),
+            error => trouble(error),
+        })?;
+        let names: Vec<&str> = parts.iter().map(|part| part.revision.as_str()).collect();
+        let words = format!("done with the operator's SQL for {}", names.join(", "));
+        match work.database.schema_head(self.place(work).await?).await {
+            Known::Known(is) if same(&is, to) => Ok(Outcome::Told(words)),
+            Known::Known(is) => Err(final_(format!(
+                "the schema stands at {} instead of {}",
+                head(&is),
+                head(to)
+            ))),
+            Known::Unknown(why) => Err(Trouble::Silent(why)),
+        }
+    }
+
+    /// The lock around whatever moves the schema.
+    async fn lock(&self, work: &Work<'_>) -> Result<Box<dyn Guard>, Trouble> {
+        let lock = work.maintenance.lock(self.place(work).await?, WORD).await;
+        lock.map_err(|error| match error {
+            DatabaseError::Unknown(why) => Trouble::Silent(why),
+            // Somebody else migrates.
+            error => away(error.to_string()),
+        })
     }
 
     async fn migrate(
@@ -295,12 +384,7 @@ impl Executor<'_> {
             Direction::Up => work.to,
             Direction::Down => work.from,
         };
-        let lock = work.maintenance.lock(self.place(work).await?, WORD).await;
-        let lock = lock.map_err(|error| match error {
-            DatabaseError::Unknown(why) => Trouble::Silent(why),
-            // Somebody else migrates.
-            error => away(error.to_string()),
-        })?;
+        let lock = self.lock(work).await?;
         let ran = self.run(spec, open, index, &way.by, OnceNetwork::Stack).await;
         lock.release().await;
         let ran = match ran? {

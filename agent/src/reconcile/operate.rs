@@ -10,6 +10,7 @@ use state::common::Common;
 use state::data_change::{DataChange, Running};
 use state::drift::{Drift, Wanted};
 use state::hold::Fact;
+use state::instead::instead_of;
 use state::journal::{Kind, OpenOperation, Operation, Outcome};
 use state::ledger::LedgerError;
 use state::name::{ContainerId, ImageId, Revision, ServiceName};
@@ -68,8 +69,13 @@ impl Stack {
             Some(_) => self.schema_ground(&wanted.spec),
             None => (None, false),
         };
+        let settings = self.settings.database.as_ref();
+        let instead = way
+            .zip(settings)
+            .and_then(|(way, settings)| instead_of(way, &settings.manual));
         let ground = Ground {
             schema: way.map(|way| Schema {
+                instead: instead.as_ref(),
                 way,
                 database: database.as_ref(),
                 end_foreign,

@@ -129,8 +129,8 @@ pub(super) fn operation(snapshot: &Snapshot) -> Option<OperationNow> {
     let open = record.operation.as_ref()?;
     let operation = &open.operation;
     let (index, undoing) = match &open.progress {
-        Progress::Ready { next } => (Some(*next), None),
-        Progress::InFlight { index } => (Some(*index), None),
+        Progress::Ready { next, .. } => (Some(*next), None),
+        Progress::InFlight { index, .. } => (Some(*index), None),
         Progress::Undoing {
             failed, why, next, ..
         } => (Some(next.unwrap_or(*failed)), Some(why.clone())),
@@ -145,9 +145,7 @@ pub(super) fn operation(snapshot: &Snapshot) -> Option<OperationNow> {
         tag: operation.generation.and_then(|number| tag_of(record, number)),
         step: index.map_or(steps, |i| (i + 1).min(steps)),
         steps,
-        doing: index
-            .and_then(|i| operation.plan.steps.get(i))
-            .map(ToString::to_string),
+        doing: index.and_then(|i| open.step(i)).map(ToString::to_string),
         progress: snapshot.progress.map(|progress| ProgressNow {
             stage: match progress.stage {
                 Stage::Dumping => "dumping",

@@ -217,8 +217,11 @@ impl Traces {
             Event::Done { outcome, .. } => {
                 (self.outcome, self.over) = (Some("done"), at);
                 if let Outcome::Told(words) = outcome {
-                    self.told = Some(words.clone());
+                    self.told = joined(self.told.take(), words.clone());
                 }
+            }
+            Event::Instead { why, .. } => {
+                self.told = joined(self.told.take(), why.clone());
             }
             Event::Failed { .. } => (self.outcome, self.over) = (Some("failed"), at),
             Event::UndoStarted { .. } => self.undo_started = self.undo_started.or(at),
@@ -253,6 +256,10 @@ fn steps(open: &OpenOperation) -> Vec<StepRow> {
             told: traces.told,
         })
         .collect()
+}
+
+fn joined(before: Option<String>, words: String) -> Option<String> {
+    Some(before.map_or_else(|| words.clone(), |before| format!("{before}; then: {words}")))
 }
 
 fn instant(wall_ms: i64) -> Timestamp {

@@ -123,7 +123,7 @@ impl PlanView {
         view.generation = generation.map(|n| n.0);
         view.why = Some(why.clone());
         view.changes = changes(plan, snapshot, open.is_none());
-        view.steps = plan.steps.iter().map(ToString::to_string).collect();
+        view.steps = (0..plan.steps.len()).map(|index| plan.in_words(index)).collect();
         view
     }
 

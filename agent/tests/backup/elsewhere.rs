@@ -18,6 +18,7 @@ async fn a_database_by_url_is_dumped_from_here() {
     let settings = DatabaseSettings {
         foreign_sessions: ForeignSessions::Hold,
         backup: None,
+        manual: std::collections::BTreeMap::new(),
         access: DatabaseAccess::Url(SecretSource::EnvKey("URL".parse().unwrap())),
         migrations: MigrationSettings::default(),
     };

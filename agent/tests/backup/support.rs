@@ -281,6 +281,7 @@ pub(crate) fn settings(user: &str, database: &str) -> DatabaseSettings {
     DatabaseSettings {
         foreign_sessions: ForeignSessions::Hold,
         backup: None,
+        manual: std::collections::BTreeMap::new(),
         access: DatabaseAccess::Service {
             service: "postgres".parse().unwrap(),
             port: 5432,

@@ -1,13 +1,16 @@
 //! `[stack.NAME.database]`: where the database is and how to get in. No secret stands in the file;
 //! it names the key of the stack's `.env`, or the file, that holds it.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use state::instead::ManualSql;
 use state::migration_tool::{MigrationTool, UpgradeBy};
-use state::name::ServiceName;
+use state::name::{Revision, ServiceName};
 
 use super::backup::{self, BackupSettings};
+use super::manual;
 use super::stack::Mention;
 use super::word::{PgName, VarName};
 use crate::fragment::{Fault, Table};
@@ -25,6 +28,8 @@ pub struct DatabaseSettings {
     pub foreign_sessions: ForeignSessions,
     /// `[stack.NAME.database.backup]`; `None`: no backup is made by itself but before a migration, and none goes.
     pub backup: Option<BackupSettings>,
+    /// `[stack.NAME.database.manual."REVISION"]`: what takes a revision back where the tool cannot.
+    pub manual: BTreeMap<Revision, ManualSql>,
 }
 
 /// What becomes of sessions of whoever is no service of the stack.
@@ -148,6 +153,12 @@ pub(super) fn read(
         table.fault(fault.hint("add service = \"postgres\", or url_env = \"DATABASE_URL\""));
     }
     let backup = table.table("backup").map(backup::read);
+    let manual = table.table("manual").map(|table| manual::read(&table, directory));
+    if table.has("manual") && migrations.tool.is_none() {
+        let fault = Fault::new("\"manual\" without a tool: nothing is taken back");
+        let hint = "add tool = \"alembic\" to the migrations, or take it out";
+        table.fault_at("manual", fault.hint(hint));
+    }
     table.reserved(&["rollback_schema", "clone", "dump", "writers"]);
     table.finish();
     let access = if by_url {
@@ -166,6 +177,7 @@ pub(super) fn read(
         migrations,
         foreign_sessions,
         backup,
+        manual: manual.unwrap_or_default(),
     })
 }
 

@@ -10,6 +10,7 @@ use state::policy::SeverityMatrix;
 mod agent;
 mod backup;
 mod database;
+mod manual;
 mod policy;
 mod probe;
 mod stack;

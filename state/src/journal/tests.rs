@@ -5,6 +5,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::instead::Instead;
 use crate::step::Target;
 
 fn failed(index: usize) -> Event {
@@ -16,10 +17,38 @@ fn failed(index: usize) -> Event {
     }
 }
 
+fn keep() -> Step {
+    Step::KeepImage {
+        image: crate::fixture::image(1),
+    }
+}
+
+/// So many steps; the second has something in its place, should it fail.
+fn plan(steps: usize) -> Plan {
+    let mut plan = Plan::of(vec![keep(); steps]);
+    if steps > 1 {
+        let instead = Instead {
+            steps: vec![keep()],
+            lacks: None,
+        };
+        plan.instead.insert(1, instead);
+    }
+    plan
+}
+
+fn instead(index: usize, attempt: usize) -> Event {
+    Event::Instead {
+        index,
+        attempt,
+        why: "no".into(),
+    }
+}
+
 fn run(steps: usize, events: &[Event]) -> Result<Progress, IllegalTransition> {
+    let plan = plan(steps);
     events
         .iter()
-        .try_fold(Progress::new(), |at, event| at.next(event, steps))
+        .try_fold(Progress::new(), |at, event| at.next(event, &plan))
 }
 
 #[test]
@@ -34,10 +63,10 @@ fn a_straight_run_ends_only_after_its_last_step() {
         Event::Started { index: 1 },
         done(1),
     ];
-    assert_eq!(run(2, &events).unwrap(), Progress::Ready { next: 2 });
+    assert_eq!(run(2, &events).unwrap(), Progress::Ready { next: 2, attempt: 0 });
     let ended = Event::Ended(Ending::Succeeded);
-    assert!(run(2, &events[..2]).unwrap().next(&ended, 2).is_err());
-    assert!(run(2, &events).unwrap().next(&ended, 2).is_ok());
+    assert!(run(2, &events[..2]).unwrap().next(&ended, &plan(2)).is_err());
+    assert!(run(2, &events).unwrap().next(&ended, &plan(2)).is_ok());
 }
 
 #[test]
@@ -84,12 +113,12 @@ fn a_failure_is_taken_back_to_the_first_step() {
     ];
     let at = run(3, &events).unwrap();
     assert!(matches!(at, Progress::Undoing { next: None, .. }));
-    assert!(at.next(&Event::Ended(Ending::Succeeded), 3).is_err());
+    assert!(at.next(&Event::Ended(Ending::Succeeded), &plan(3)).is_err());
     let ending = Ending::Undone {
         why: "no".into(),
         passing: false,
     };
-    assert!(at.next(&Event::Ended(ending), 3).is_ok());
+    assert!(at.next(&Event::Ended(ending), &plan(3)).is_ok());
 }
 
 #[test]
@@ -104,17 +133,75 @@ fn an_undo_that_fails_needs_a_person() {
         },
     ];
     let at = run(1, &events).unwrap();
-    assert!(at.next(&Event::Started { index: 0 }, 1).is_err());
+    assert!(at.next(&Event::Started { index: 0 }, &plan(1)).is_err());
     assert!(
-        at.next(&Event::Ended(Ending::Stuck { why: "no".into() }), 1)
+        at.next(&Event::Ended(Ending::Stuck { why: "no".into() }), &plan(1))
             .is_ok()
+    );
+}
+
+/// What has failed for good is followed by what the plan has in its place, once each, and only by that.
+#[test]
+fn what_stands_in_the_place_of_a_step_is_tried_before_anything_is_taken_back() {
+    let first = [
+        Event::Started { index: 0 },
+        Event::Done {
+            index: 0,
+            outcome: Outcome::Done,
+        },
+        Event::Started { index: 1 },
+    ];
+    let then = |more: &[Event]| run(3, &[&first[..], more].concat());
+    let again = then(&[instead(1, 1)]).unwrap();
+    assert_eq!(again, Progress::Ready { next: 1, attempt: 1 });
+    let started = Event::Started { index: 1 };
+    let at = then(&[instead(1, 1), started.clone()]).unwrap();
+    assert_eq!(at, Progress::InFlight { index: 1, attempt: 1 });
+    // After a crash the same attempt is started again.
+    assert_eq!(at.next(&started, &plan(3)).unwrap(), at);
+    for more in [
+        vec![instead(1, 2)],
+        vec![instead(0, 1)],
+        vec![instead(1, 1), started.clone(), instead(1, 1)],
+        vec![instead(1, 1), started.clone(), instead(1, 2)],
+        vec![instead(1, 1), Event::UndoStarted { index: 1 }],
+        vec![failed(1), instead(1, 1)],
+    ] {
+        then(&more).unwrap_err();
+    }
+    let done = |more: &[Event]| {
+        let outcome = Outcome::Done;
+        then(&[more, &[Event::Done { index: 1, outcome }]].concat()).unwrap()
+    };
+    assert_eq!(
+        done(&[instead(1, 1), started.clone()]),
+        Progress::Ready { next: 2, attempt: 0 }
+    );
+    // Where all of it fails it is taken back as ever, once.
+    let back = then(&[instead(1, 1), started, failed(1), Event::UndoStarted { index: 1 }]);
+    assert!(matches!(back, Ok(Progress::Undoing { next: Some(1), .. })));
+}
+
+/// A progress that was written down before there were attempts is of the first.
+#[test]
+fn a_progress_without_an_attempt_is_read() {
+    let read = |text: &str| serde_json::from_str::<Progress>(text).unwrap();
+    assert_eq!(
+        read(r#"{"ready":{"next":2}}"#),
+        Progress::Ready { next: 2, attempt: 0 }
+    );
+    let at = Progress::InFlight { index: 1, attempt: 0 };
+    assert_eq!(read(r#"{"in_flight":{"index":1}}"#), at);
+    assert_eq!(
+        serde_json::to_string(&at).unwrap(),
+        r#"{"in_flight":{"index":1}}"#
     );
 }
 
 /// Any event at all; the numbers stay near those of small plans.
 fn any_event() -> impl Strategy<Value = Event> {
     let why = || String::from("no");
-    (0..11_u8, 0..6_usize, any::<bool>()).prop_map(move |(kind, index, passing)| match kind {
+    (0..12_u8, 0..6_usize, any::<bool>()).prop_map(move |(kind, index, passing)| match kind {
         0 => Event::Started { index },
         1 => Event::Done {
             index,
@@ -132,16 +219,14 @@ fn any_event() -> impl Strategy<Value = Event> {
         6 => Event::Ended(Ending::Succeeded),
         7 => Event::Ended(Ending::Undone { why: why(), passing }),
         8 => Event::Ended(Ending::Paused { why: why() }),
-        9 => Event::Ended(Ending::Left { why: why(), passing }),
+        9 => instead(index, usize::from(passing)),
+        10 => Event::Ended(Ending::Left { why: why(), passing }),
         _ => Event::Ended(Ending::Stuck { why: why() }),
     })
 }
 
 fn operation(steps: usize) -> Operation {
     let at = crate::fixture::at(0);
-    let step = crate::step::Step::KeepImage {
-        image: crate::fixture::image(1),
-    };
     Operation {
         id: 1,
         kind: Kind::Heal,
@@ -150,7 +235,7 @@ fn operation(steps: usize) -> Operation {
         by: Author::Agent,
         why: String::new(),
         begun: at,
-        plan: Plan::of(vec![step; steps]),
+        plan: plan(steps),
     }
 }
 
@@ -232,6 +317,7 @@ proptest! {
             match &entry.event {
                 Event::Started { index } => prop_assert_eq!(*index, done),
                 Event::Done { .. } => done += 1,
+                Event::Instead { index, attempt, .. } => prop_assert_eq!((*index, *attempt), (done, 1)),
                 Event::UndoDone { index } => {
                     prop_assert!(undone.last().is_none_or(|last| *last == index + 1));
                     undone.push(*index);
@@ -247,7 +333,7 @@ proptest! {
     #[test]
     fn nothing_follows_an_end(event in any_event(), steps in 0..5_usize) {
         let ended = Progress::Ended(Ending::Succeeded);
-        prop_assert!(ended.next(&event, steps).is_err());
+        prop_assert!(ended.next(&event, &plan(steps)).is_err());
     }
 }
 
@@ -260,7 +346,7 @@ fn journals(steps: usize, most: usize) -> Vec<(Vec<Event>, Progress)> {
         for at in from..until {
             let (events, progress) = all[at].clone();
             for event in (0..=steps).flat_map(events_of) {
-                if let Ok(next) = progress.next(&event, steps) {
+                if let Ok(next) = progress.next(&event, &plan(steps)) {
                     // The same again is a journal of its own, and leads nowhere else.
                     if next != progress {
                         let journal = events.iter().cloned().chain([event]).collect();
@@ -282,6 +368,7 @@ fn events_of(index: usize) -> Vec<Event> {
         Event::Started { index },
         Event::Done { index, outcome },
         failed(index),
+        instead(index, 1),
         Event::UndoStarted { index },
         Event::UndoDone { index },
         Event::UndoFailed { index, why: why() },
@@ -312,6 +399,7 @@ fn every_journal_that_a_restart_may_find_has_one_way_on() {
                 }
                 Some(Event::Done { index, .. }) => ("done", Event::Started { index: index + 1 }),
                 Some(Event::Started { index }) => ("started", Event::Started { index: *index }),
+                Some(Event::Instead { index, .. }) => ("instead", Event::Started { index: *index }),
                 Some(Event::Failed { index, .. }) => ("failed", Event::UndoStarted { index: *index }),
                 Some(Event::UndoStarted { index }) => ("undo started", Event::UndoStarted { index: *index }),
                 Some(Event::UndoDone { index: 0 }) => ("all undone", undone()),
@@ -319,15 +407,15 @@ fn every_journal_that_a_restart_may_find_has_one_way_on() {
                 Some(Event::UndoFailed { .. }) => ("undo failed", Event::Ended(Ending::Stuck { why: why() })),
                 Some(Event::Ended(_)) => {
                     rows.insert("ended");
-                    let more =
-                        (0..steps).any(|index| progress.next(&Event::Started { index }, steps).is_ok());
+                    let more = (0..steps)
+                        .any(|index| progress.next(&Event::Started { index }, &plan(steps)).is_ok());
                     assert!(!more, "what has ended goes on: {events:?}");
                     continue;
                 }
             };
             rows.insert(row);
             assert!(
-                progress.next(&then, steps).is_ok(),
+                progress.next(&then, &plan(steps)).is_ok(),
                 "{then:?} may not follow {events:?}"
             );
             // Nothing is begun but what the row says.
@@ -335,12 +423,12 @@ fn every_journal_that_a_restart_may_find_has_one_way_on() {
                 let (start, undo) = (Event::Started { index }, Event::UndoStarted { index });
                 for other in [start, undo].into_iter().filter(|other| *other != then) {
                     assert!(
-                        progress.next(&other, steps).is_err(),
+                        progress.next(&other, &plan(steps)).is_err(),
                         "{other:?} may follow {events:?}"
                     );
                 }
             }
         }
     }
-    assert_eq!(rows.len(), 10, "a row of the table was never met: {rows:?}");
+    assert_eq!(rows.len(), 11, "a row of the table was never met: {rows:?}");
 }

@@ -307,12 +307,17 @@ impl Writer<'_> {
             Event::Started { .. } => "started",
             Event::Done { .. } => "done",
             Event::Failed { .. } => "failed",
+            Event::Instead { .. } => "instead",
             Event::UndoStarted { .. } => "undo started",
             Event::UndoDone { .. } => "undo done",
             Event::UndoFailed { .. } => "undo failed",
             Event::Ended(_) => "ended",
         };
-        let step = entry.event.step().and_then(|i| operation.plan.steps.get(i));
+        let step = entry.event.step().and_then(|i| match &entry.event {
+            // It is about the one that follows.
+            Event::Instead { attempt, .. } => operation.plan.step(i, *attempt),
+            _ => operation.plan.step(i, 0),
+        });
         let sql = "INSERT INTO journal (operation, position, event, step, format, value)
             VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
         self.run(

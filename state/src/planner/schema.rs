@@ -4,6 +4,7 @@
 use crate::backup::Proof;
 use crate::bug::{self, Bug};
 use crate::drift::Drift;
+use crate::instead::Instead;
 use crate::migration_tool::UpgradeBy;
 use crate::name::ServiceName;
 use crate::observed::ContainerDetail;
@@ -26,6 +27,8 @@ pub struct Schema<'a> {
     pub end_foreign: bool,
     /// Who brings it up.
     pub upgrade: UpgradeBy,
+    /// What is tried where a way down fails for good.
+    pub instead: Option<&'a Instead>,
 }
 
 /// When in its plan the schema is moved.

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use expect_test::{Expect, expect};
 
 use crate::fixture::{container, depend, image, service};
+use crate::instead::{ManualSql, instead_of};
 use crate::journal::Kind;
 use crate::observed::{Carried, ContainerState};
 use crate::schema_fit::Direction;
@@ -680,7 +681,23 @@ fn a_schema_goes_down_when_all_that_write_have_stopped() {
         21. remove 00000000000a
         22. let go of images that nobody needs (2 kept)"#]],
     );
+    let mut with_sql = case();
+    let sql = ManualSql::try_from(String::from("ALTER TABLE a DROP b")).unwrap();
+    let manual = BTreeMap::from([("b".parse().unwrap(), sql)]);
+    with_sql.instead = instead_of(with_sql.way.as_ref().unwrap(), &manual);
+    let plan = with_sql.plan().unwrap();
+    let (at, instead) = plan.instead.iter().next().unwrap();
+    assert!(matches!(plan.steps[*at], Step::Migrate { .. }));
+    // Whatever is tried in its place is taken back as it is.
+    assert!(!instead.steps.is_empty());
+    assert!(
+        instead
+            .steps
+            .iter()
+            .all(|step| step.undo() == plan.steps[*at].undo())
+    );
     let plan = case().plan().unwrap();
+    assert!(plan.instead.is_empty());
     let first = plan.data_from.unwrap();
     assert!(matches!(plan.steps[first], Step::Start { .. }));
     assert!(matches!(plan.steps[first - 1], Step::Migrate { .. }));

@@ -61,7 +61,7 @@ fn an_impossible_change_changes_nothing() {
             operation(1),
             Change::Journal(Event::Started { index: 0 }.at(&at(0))),
         ],
-        "Started { index: 0 } cannot follow Ready { next: 0 }",
+        "Started { index: 0 } cannot follow Ready { next: 0, attempt: 0 }",
     );
     check_impossible(
         &[Change::SetCurrent(GenerationNumber(7))],

@@ -57,6 +57,7 @@ pub const fn word(step: &Step) -> &'static str {
         Step::CopyDatabase => "copy_database",
         Step::OpenDatabase => "open_database",
         Step::Migrate { .. } => "migrate",
+        Step::ApplySql { .. } => "apply_sql",
         Step::PutBack => "put_back",
     }
 }
@@ -140,6 +141,8 @@ fn name(open: &Open, heard: Heard, stop: Stop) -> String {
         Some(Event::Done { index, .. }) => about(*index, "done"),
         Some(Event::Failed { index, .. }) if before => about(*index, "undo-before-started"),
         Some(Event::Failed { index, .. }) => about(*index, "failed"),
+        Some(Event::Instead { index, .. }) if before => about(*index, "instead-before-started"),
+        Some(Event::Instead { index, .. }) => about(*index, "instead"),
         Some(Event::UndoStarted { index }) => about(
             *index,
             match heard {

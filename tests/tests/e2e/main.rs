@@ -6,6 +6,7 @@ mod adopt;
 mod backup;
 mod crash;
 mod disk;
+mod fallback;
 mod give_way;
 mod heal;
 mod input;
@@ -104,6 +105,7 @@ fn main() -> ExitCode {
         registry::ALL,
         schema::ALL,
         migrate::ALL,
+        fallback::ALL,
         backup::ALL,
         input::ALL,
         plan::ALL,

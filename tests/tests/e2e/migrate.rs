@@ -17,7 +17,7 @@ pub(super) const ALL: &[Scenario] = &[
 pub(super) const SECRET: &str = "a-secret-of-this-test";
 
 /// `port`: where api listens; it is asked for at 8000. `worker` writes too, and follows no tag.
-fn stack(port: u16) -> String {
+pub(super) fn stack(port: u16) -> String {
     format!(
         "services:
   postgres:
@@ -80,10 +80,14 @@ timeout = \"2m\"
 ";
 
 pub(super) fn begun(engine: &Engine, scenario: &str) -> Result<Lab> {
+    begun_with(engine, scenario, SETTINGS)
+}
+
+pub(super) fn begun_with(engine: &Engine, scenario: &str, settings: &str) -> Result<Lab> {
     let lab = Lab::new(engine, scenario)?;
     lab.write("stack/compose.yaml", &stack(8000))?;
     lab.write("stack/.env", &format!("PASSWORD={SECRET}\n"))?;
-    lab.settings(SETTINGS)?;
+    lab.settings(settings)?;
     lab.ask("v1.4.0")?;
     lab.start()?;
     let good = lab.until_runs("v1.4.0", "good")?;
@@ -177,6 +181,14 @@ fn no_way_back(engine: &Engine) -> Result<()> {
     let held = lab.until("it is held", |s| s.state == State::Held)?;
     let reason = held.hold.clone().context("no hold")?;
     ensure!(reason.why.contains("nobody has tried this"), "{reason:?}");
+    ensure!(
+        reason
+            .why
+            .contains("there is no SQL of the operator's for 0003, 0002"),
+        "{reason:?}"
+    );
+    let said = lab.run(&["status", lab.name.as_str(), "--exit-code"])?;
+    ensure!(said.code == 5, "{said:?}");
     ensure!(stands_at(&held, "0003"), "{:#?}", held.schema);
     let kept = sql(&lab, "SELECT count(*) FROM backtests WHERE notes = 'kept'")?;
     ensure!(kept.trim() == "10", "{kept}");

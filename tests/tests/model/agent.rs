@@ -110,8 +110,8 @@ impl Hash for Agent {
             return;
         };
         match &open.progress {
-            Progress::Ready { next } => (0, *next, false).hash(to),
-            Progress::InFlight { index } => (1, *index, false).hash(to),
+            Progress::Ready { next, attempt } => (0, *next, *attempt).hash(to),
+            Progress::InFlight { index, attempt } => (1, *index, *attempt).hash(to),
             Progress::Undoing {
                 failed,
                 passing,

@@ -120,6 +120,7 @@ impl Engine {
             | Step::CopyDatabase
             | Step::OpenDatabase
             | Step::Migrate { .. }
+            | Step::ApplySql { .. }
             | Step::PutBack => {}
         }
         Ok(Outcome::Done)

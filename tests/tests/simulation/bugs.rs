@@ -34,7 +34,7 @@ const fn proof(bug: Bug, invariant: u32, seed: u64, breaks: &'static str) -> Pro
 }
 
 /// All of them, by invariant.
-const PROOFS: [Proof; 44] = [
+const PROOFS: [Proof; 45] = [
     proof(
         Bug::OwnerIsNotAsked,
         1,
@@ -167,6 +167,12 @@ const PROOFS: [Proof; 44] = [
         8,
         7,
         "a migration that failed half-way counts as one that did nothing",
+    ),
+    proof(
+        Bug::BuiltUponWhatFailed,
+        8,
+        131,
+        "what is tried when a downgrade has failed is begun on what that has left",
     ),
     proof(
         Bug::OldDatabaseGoes,

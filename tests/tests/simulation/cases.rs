@@ -202,7 +202,7 @@ async fn taken_port() -> Result<Host, String> {
 }
 
 fn is_watching(open: &OpenOperation) -> bool {
-    let Progress::InFlight { index } = open.progress else {
+    let Progress::InFlight { index, .. } = open.progress else {
         return false;
     };
     matches!(open.operation.plan.steps[index], Step::Watch { .. })
@@ -377,7 +377,7 @@ async fn asked_about_data() -> Result<Host, String> {
     until(&host, "db has its old image", |host| {
         let record = host.record();
         record.operation.is_some_and(|open| {
-            let Progress::InFlight { index } = open.progress else { return false };
+            let Progress::InFlight { index, .. } = open.progress else { return false };
             matches!(&open.operation.plan.steps[index], Step::Await { service, .. } if service.as_str() == "db")
         })
     })

@@ -18,6 +18,7 @@ use async_trait::async_trait;
 use config::settings::PgName;
 use jiff::Timestamp;
 use state::backup::BackupId;
+use state::instead::ManualDown;
 use state::name::{ContainerId, Digest, ImageId, Revision, StackName};
 use state::observed::SchemaHead;
 
@@ -55,6 +56,24 @@ pub(crate) struct Scripts {
     pub(crate) down: Fate,
 }
 
+/// In the operator's SQL of a revision that it does not take back.
+const NO_SQL: &str = "none";
+
+/// The operator's SQL in `steadfast.toml`, as far as somebody has written it: for every revision, one of which is wrong
+/// now and then; or for every other one.
+pub(crate) fn manual(seed: u64) -> String {
+    let step = match seed % 32 {
+        3 | 19 | 27 => 1,
+        11 => 2,
+        _ => return String::new(),
+    };
+    let one = |n: u64| {
+        let table = if n % 5 == 4 { NO_SQL } else { "a" };
+        format!("[stack.shop.database.manual.r{n}]\ndowngrade = \"ALTER TABLE {table} DROP b{n}\"\n")
+    };
+    (1..80).step_by(step).map(one).collect()
+}
+
 /// What is in a database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Content {
@@ -89,6 +108,8 @@ pub(crate) struct Data {
     pub(crate) migrates: bool,
     /// Whether `api` brings the schema up by itself as it starts.
     pub(crate) by_itself: bool,
+    /// The operator's SQL in `steadfast.toml`.
+    pub(crate) manual: String,
     pub(crate) dice: Dice,
     pub(crate) scripts: BTreeMap<ImageId, Scripts>,
     pub(crate) open: bool,
@@ -109,6 +130,7 @@ impl Data {
         Self {
             migrates: false,
             by_itself: false,
+            manual: String::new(),
             dice: Dice::new(seed ^ 0x5f3a_91c2_77d0_1b4e),
             scripts: BTreeMap::new(),
             open: true,
@@ -228,16 +250,18 @@ impl World {
 
     /// The migrations of a new image of `api`.
     pub(crate) fn write_scripts(&mut self, image: &ImageId, newest: u64) {
-        let fate = |dice: &mut Dice| {
+        let fate = |dice: &mut Dice, well: u32| {
             dice.weighted(&[
-                (20, Fate::Well),
+                (well, Fate::Well),
                 (2, Fate::Fails),
                 (1, Fate::Halfway),
                 (1, Fate::Scars),
                 (1, Fate::Hangs),
             ])
         };
-        let (up, down) = (fate(&mut self.data.dice), fate(&mut self.data.dice));
+        // Where the operator has written SQL, it is needed now and then.
+        let down = if self.data.manual.is_empty() { 20 } else { 2 };
+        let (up, down) = (fate(&mut self.data.dice, 20), fate(&mut self.data.dice, down));
         let scripts = Scripts { newest, up, down };
         self.data.scripts.insert(image.clone(), scripts);
         if self.data.migrates {
@@ -649,12 +673,28 @@ impl Maintenance for Server {
     async fn apply_sql(
         &self,
         place: Place<'_>,
-        _: &str,
+        parts: &[ManualDown],
         to: &SchemaHead,
         _: Duration,
     ) -> Result<(), DatabaseError> {
         let call = Some(Call::ApplySql);
+        let fails = parts.iter().any(|part| part.sql.as_str().contains(NO_SQL));
         self.call("apply sql", place, call, SHORT, |world| {
+            if !world.data.open {
+                return Err(Self::closed());
+            }
+            if world.now < world.data.locked_until {
+                return Err(DatabaseError::InUse {
+                    said: String::from("canceling statement due to lock timeout"),
+                    by: vec![stranger()],
+                });
+            }
+            if fails {
+                return Err(DatabaseError::Other {
+                    said: String::from("relation \"none\" does not exist"),
+                    code: Some(String::from("42P01")),
+                });
+            }
             world.schema = to.clone();
             Ok(())
         })

@@ -132,15 +132,20 @@ impl Call<'_> {
             | (Self::Keep, Step::KeepImage { .. })
             | (Self::Release, Step::ReleaseImages { .. })
             | (Self::RunOnce(_), Step::ReadMigrations { .. } | Step::Migrate { .. })
-            | (Self::EndOnce(_), Step::Migrate { .. } | Step::PutBack)
-            | (Self::CloseDatabase, Step::CloseDatabase { .. } | Step::PutBack | Step::GiveBack)
+            | (Self::EndOnce(_), Step::Migrate { .. } | Step::ApplySql { .. } | Step::PutBack)
+            | (
+                Self::CloseDatabase,
+                Step::CloseDatabase { .. } | Step::ApplySql { .. } | Step::PutBack | Step::GiveBack
+            )
             | (Self::RestoreBeside, Step::RestoreBeside { .. })
             | (Self::DropCopy(_), Step::DropRestored | Step::DropBeside { .. })
             | (Self::TakePlace, Step::TakePlace)
             | (Self::GiveBack, Step::GiveBack)
-            | (Self::OpenDatabase, Step::OpenDatabase)
+            // Nobody can look into one that is barred.
+            | (Self::OpenDatabase, Step::OpenDatabase | Step::ApplySql { .. } | Step::PutBack)
+            | (Self::ApplySql, Step::ApplySql { .. })
             | (Self::CopyDatabase, Step::CopyDatabase)
-            | (Self::PutBack, Step::PutBack)
+            | (Self::PutBack, Step::PutBack | Step::ApplySql { .. })
             | (Self::BackUp | Self::Verify, Step::Backup { .. })
             | (Self::Verify, Step::VerifyBackup { .. }) => true,
             _ => false,
@@ -825,7 +830,7 @@ fn is_left(change: &Change) -> bool {
 fn is_journaled(open: &OpenOperation, call: &Call<'_>) -> bool {
     let steps = &open.operation.plan.steps;
     match &open.progress {
-        Progress::InFlight { index } => steps.get(*index).is_some_and(|step| call.is_of(step)),
+        Progress::InFlight { index, .. } => open.step(*index).is_some_and(|step| call.is_of(step)),
         Progress::Undoing {
             next: Some(index),
             started: true,

@@ -162,6 +162,7 @@ fn of_event(event: &Event) -> &'static str {
         Event::Started { .. } => "write started",
         Event::Done { .. } => "write done",
         Event::Failed { .. } => "write failed",
+        Event::Instead { .. } => "write instead",
         Event::UndoStarted { .. } => "write undo started",
         Event::UndoDone { .. } => "write undo done",
         Event::UndoFailed { .. } => "write undo failed",

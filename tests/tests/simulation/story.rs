@@ -23,7 +23,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 pub(crate) mod deaths;
 pub(crate) mod tales;
 
-use crate::database::Server;
+use crate::database::{Data, Server, manual};
 use crate::edges::{Clocks, Files, Killed, Ledger, Log, Probes, ReadByAgent, Schema, Shared, lock};
 use crate::engine::Simulated;
 use crate::hand::{self, Act, Consequence};
@@ -82,14 +82,18 @@ impl Pace {
     }
 
     /// What is written in steadfast.toml.
-    fn settings(self, budget: u64, migrates: bool, by_itself: bool) -> String {
+    fn settings(self, budget: u64, data: &Data) -> String {
         let terms = match self {
             Self::Real => String::new(),
             Self::Brief => format!("{BRIEF}budget = {budget}\n"),
         };
-        let upgrade = if by_itself { "upgrade = \"stack\"\n" } else { "" };
-        let database = if migrates {
-            format!("{MIGRATES}{upgrade}{BACKUPS}")
+        let upgrade = if data.by_itself {
+            "upgrade = \"stack\"\n"
+        } else {
+            ""
+        };
+        let database = if data.migrates {
+            format!("{MIGRATES}{upgrade}{BACKUPS}{}", data.manual)
         } else {
             String::new()
         };
@@ -197,6 +201,7 @@ fn run_one(seed: u64, traced: bool) -> Outcome {
     let mut world = World::new(seed, pace);
     world.data.migrates = seed % 4 == 3;
     world.data.by_itself = seed % 16 == 15;
+    world.data.manual = manual(seed);
     world.traced = traced;
     let world = Arc::new(Mutex::new(world));
     let log = Log(Arc::clone(&world));
@@ -236,9 +241,7 @@ pub(crate) struct Host {
 pub(crate) fn host(shared: &Shared) -> Host {
     let text = {
         let world = lock(shared);
-        world
-            .pace
-            .settings(world.budget, world.data.migrates, world.data.by_itself)
+        world.pace.settings(world.budget, &world.data)
     };
     let (settings, _) = config::settings::parse(Path::new("/etc/steadfast/steadfast.toml"), &text)
         .unwrap_or_else(|problems| panic!("{problems:?}"));

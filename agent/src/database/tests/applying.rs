@@ -2,8 +2,18 @@
 
 use std::time::Duration;
 
+use state::instead::{ManualDown, ManualSql};
+
 use super::super::{DatabaseError, Maintenance as _, Place, SchemaHead, copy_name};
 use super::server::{Bench, LOCAL, LONG, PASSWORD, SHOP, at, env, failed};
+
+fn parts(all: &[(&str, &str)]) -> Vec<ManualDown> {
+    let part = |(revision, sql): &(&str, &str)| ManualDown {
+        revision: revision.parse().unwrap(),
+        sql: ManualSql::try_from((*sql).to_owned()).unwrap(),
+    };
+    all.iter().map(part).collect()
+}
 
 const STATE: &str = "SELECT (SELECT string_agg(version_num, ' ' ORDER BY 1) FROM alembic_version) || ' ' || \
      (SELECT count(*) FROM pg_attribute WHERE attrelid = 'customers'::regclass AND attname IN ('one', 'two'))";
@@ -14,8 +24,10 @@ async fn the_sql_and_the_version_table_are_one() {
         return;
     };
     bench.sql(SHOP).await;
-    let apply =
-        async |sql: &str, to: &SchemaHead| bench.postgres.apply_sql(bench.place(), sql, to, LONG).await;
+    let apply = async |sql: &str, to: &SchemaHead| {
+        let parts = parts(&[("b2", sql)]);
+        bench.postgres.apply_sql(bench.place(), &parts, to, LONG).await
+    };
     let state = async || bench.value(STATE).await.unwrap();
     let add = "ALTER TABLE customers ADD COLUMN one int; ALTER TABLE customers ADD COLUMN two int";
     for (sql, code) in [
@@ -31,7 +43,7 @@ async fn the_sql_and_the_version_table_are_one() {
             "ALTER TABLE customers ADD COLUMN one int; DO $$ BEGIN COMMIT; END $$",
             Some("2D000"),
         ),
-        ("ALTER TABLE customers ADD COLUMN one int; VACUUM", Some("25001")),
+        ("ALTER TABLE customers ADD COLUMN one int; VACUUM", None),
         ("ALTER TABLE customers ADD COLUMN one int; oh no", Some("42601")),
         ("COPY customers FROM STDIN", None),
         ("begin", None),
@@ -69,6 +81,34 @@ async fn the_sql_and_the_version_table_are_one() {
 }
 
 #[tokio::test(flavor = "current_thread")]
+async fn the_newest_goes_first_and_what_fails_is_told_without_a_value() {
+    let Some(bench) = Bench::new("several").await else {
+        return;
+    };
+    bench.sql(SHOP).await;
+    let state = async || bench.value(STATE).await.unwrap();
+    let apply = async |all: &[(&str, &str)]| {
+        let parts = parts(all);
+        bench
+            .postgres
+            .apply_sql(bench.place(), &parts, &at(&["b2"]), LONG)
+            .await
+    };
+    let add = "ALTER TABLE customers ADD COLUMN one int;";
+    let wrong = "-- why\n\nSELECT 'hunter2'::int";
+    let error = failed(apply(&[("d4", add), ("c3", wrong)]).await).to_string();
+    assert_eq!(
+        error,
+        "line 3 of the SQL for c3: a value does not fit, which is not shown here (22P02)"
+    );
+    assert_eq!(state().await, "a1 0");
+    apply(&[("d4", add), ("c3", "ALTER TABLE customers RENAME one TO two")])
+        .await
+        .unwrap();
+    assert_eq!(state().await, "b2 1");
+}
+
+#[tokio::test(flavor = "current_thread")]
 async fn who_has_what_the_sql_needs_is_named_soon() {
     let Some(bench) = Bench::new("waited").await else {
         return;
@@ -84,13 +124,13 @@ async fn who_has_what_the_sql_needs_is_named_soon() {
     let error = failed(
         bench
             .postgres
-            .apply_sql(bench.place(), sql, &at(&["b2"]), within)
+            .apply_sql(bench.place(), &parts(&[("b2", sql)]), &at(&["b2"]), within)
             .await,
     );
     assert!(
-        error
-            .to_string()
-            .starts_with("canceling statement due to lock timeout: shop-api as app from"),
+        error.to_string().starts_with(
+            "line 1 of the SQL for b2: canceling statement due to lock timeout: shop-api as app from"
+        ),
         "{error}"
     );
     assert_eq!(bench.value(STATE).await.as_deref(), Some("a1 0"));
@@ -152,7 +192,7 @@ async fn what_a_server_refuses_is_told_apart() {
     // With the right to create databases, it can do all of it.
     bench.admin("ALTER ROLE refused_plain CREATEDB").await;
     plain.postgres.copy(plain.place(), &name, 1, LONG).await.unwrap();
-    let aside = super::super::aside_name(&plain.name, 1);
+    let aside = super::super::aside_name(&plain.name, 1, 0);
     plain
         .postgres
         .put_back(plain.place(), &name, &aside, 1, LONG)

@@ -33,7 +33,7 @@ async fn harmed(name: &str) -> Option<(Bench, (String, Vec<(String, super::super
 }
 
 async fn put_back(bench: &Bench, within: Duration) -> Result<(), DatabaseError> {
-    let (copy, aside) = (copy_name(&bench.name, 7), aside_name(&bench.name, 7));
+    let (copy, aside) = (copy_name(&bench.name, 7), aside_name(&bench.name, 7, 0));
     bench
         .postgres
         .put_back(bench.place(), &copy, &aside, 7, within)
@@ -217,7 +217,7 @@ async fn what_is_in_the_way_is_said_and_nothing_is_moved() {
         return;
     };
     let old = bench.oid("way").await;
-    let (copy, aside) = (copy_name(&bench.name, 7), aside_name(&bench.name, 7));
+    let (copy, aside) = (copy_name(&bench.name, 7), aside_name(&bench.name, 7, 0));
     let none = copy_name(&bench.name, 8);
     let said = failed(
         bench

@@ -147,6 +147,7 @@ pub(super) fn settings(port: u16, user: &str, database: &str) -> DatabaseSetting
         migrations: MigrationSettings::default(),
         foreign_sessions: ForeignSessions::Hold,
         backup: None,
+        manual: std::collections::BTreeMap::new(),
     }
 }
 

@@ -80,13 +80,13 @@ fn event(progress: &Progress, steps: usize, variant: u8) -> Event {
     let why = || variant.to_string();
     let passing = variant.is_multiple_of(2);
     match progress {
-        Progress::Ready { next } if *next == steps => Event::Ended(Ending::Succeeded),
-        Progress::Ready { next } => Event::Started { index: *next },
-        Progress::InFlight { index } if variant < 200 => Event::Done {
+        Progress::Ready { next, .. } if *next == steps => Event::Ended(Ending::Succeeded),
+        Progress::Ready { next, .. } => Event::Started { index: *next },
+        Progress::InFlight { index, .. } if variant < 200 => Event::Done {
             index: *index,
             outcome: Outcome::Done,
         },
-        Progress::InFlight { index } => Event::Failed {
+        Progress::InFlight { index, .. } => Event::Failed {
             index: *index,
             why: why(),
             passing,

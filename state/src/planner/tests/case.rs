@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::drift::{Drift, Wanted};
 use crate::fixture::{container, image, service, stack};
+use crate::instead::Instead;
 use crate::journal::Kind;
 use crate::migration_tool::{Migration, UpgradeBy};
 use crate::name::{ContainerId, ImageId, ServiceName};
@@ -58,6 +59,8 @@ pub(super) struct Case {
     /// How the schema is moved.
     pub(super) way: Option<SchemaMove>,
     pub(super) upgrade: UpgradeBy,
+    /// What is tried where a way down fails.
+    pub(super) instead: Option<Instead>,
     /// The service that the database runs as.
     pub(super) database: Option<ServiceName>,
 }
@@ -81,6 +84,7 @@ impl Case {
             kept: BTreeSet::new(),
             way: None,
             upgrade: UpgradeBy::Agent,
+            instead: None,
             database: Some(service("db")),
         }
     }
@@ -220,6 +224,7 @@ impl Case {
                 database: self.database.as_ref(),
                 end_foreign: false,
                 upgrade: self.upgrade,
+                instead: self.instead.as_ref(),
             }),
             dialect: Dialect::Hyphen,
             operation: 9,

@@ -65,13 +65,19 @@ impl World {
         if let Call::Start(id) = call {
             self.lets_migrate_rightly(open, id);
         }
-        let Progress::InFlight { index } = open.progress else {
+        let Progress::InFlight { index, .. } = open.progress else {
             if matches!(call, Call::PutBack) {
                 self.puts_back_rightly(open);
             }
             return;
         };
-        let Some(Step::Migrate { way }) = open.operation.plan.steps.get(index) else {
+        if matches!(call, Call::PutBack) {
+            self.puts_back_rightly(open);
+        }
+        if matches!(call, Call::ApplySql) {
+            self.applies_rightly(open.operation.id);
+        }
+        let Some(Step::Migrate { way }) = open.step(index) else {
             return;
         };
         // One that runs already was looked at when it began.
@@ -135,6 +141,24 @@ impl World {
                 Some((2, String::from("it was written to after it was copied")))
             }
             Some(_) => None,
+        }
+    }
+
+    /// The operator's SQL is begun on what was copied, whatever the tool has left.
+    fn applies_rightly(&mut self, operation: u64) {
+        if self.is_touched() {
+            return;
+        }
+        let is_copy = |beside: &&Beside| beside.operation == operation && beside.kind == CopyKind::Copy;
+        let copy = self.data.beside.values().find(is_copy);
+        let Some(copy) = copy.map(|copy| copy.content.clone()) else {
+            let words = "the operator's SQL is run, and this operation has made no copy";
+            return self.laws.breaks(2, words);
+        };
+        let is = self.content();
+        if is != copy {
+            let words = format!("the operator's SQL is begun on {is:?}, and what was copied is {copy:?}");
+            self.laws.breaks(8, words);
         }
     }
 
@@ -281,6 +305,15 @@ impl World {
                         self.schema
                     );
                     self.laws.breaks(5, words);
+                }
+                let left = self
+                    .laws
+                    .begun
+                    .as_ref()
+                    .map(|begun| stands.scars.saturating_sub(begun.scars));
+                if left.is_some_and(|left| left > 0) && operation.kind == Kind::Rollback {
+                    let words = "a rollback is done, and what a failed migration has left is in the database";
+                    self.laws.breaks(8, words);
                 }
                 if !self.data.open {
                     self.laws.breaks(8, "it is done, and the database lets nobody in");

@@ -1,17 +1,22 @@
 //! Where the statements of a piece of SQL end (Postgres, "Lexical Structure"), read line by line: comments, quotes,
 //! dollar quotes, brackets and the bodies of functions in SQL (`BEGIN ATOMIC … END`) are passed over.
 
-use super::DatabaseError;
+/// A command of `psql` where a statement is: a backslash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a command of psql stands in a statement")]
+pub struct PsqlCommand;
 
 /// What is known between two lines.
 #[derive(Debug, Default)]
-pub(super) struct Lexer {
+pub struct Lexer {
     inside: Inside,
     brackets: u32,
     /// Of `BEGIN ATOMIC` and of each `CASE` in it.
     bodies: u32,
     /// The first words, in lower case.
     words: Vec<String>,
+    /// Those of the statement that has just ended.
+    ended: Vec<String>,
     begun: bool,
 }
 
@@ -31,13 +36,28 @@ enum Inside {
 
 impl Lexer {
     /// Whether nothing of a statement has come.
-    pub(super) fn is_between(&self) -> bool {
+    pub fn is_between(&self) -> bool {
         !self.begun && self.inside == Inside::Nothing
+    }
+
+    /// Whether a text, a name or a comment has begun that has no end yet.
+    pub(super) fn is_inside(&self) -> bool {
+        self.inside != Inside::Nothing
+    }
+
+    /// The first words of the statement that has begun, in lower case.
+    pub(super) fn words(&self) -> &[String] {
+        &self.words
+    }
+
+    /// Those of the statement that has just ended.
+    pub(super) fn ended(&self) -> &[String] {
+        &self.ended
     }
 
     /// Reads on in a line. The length up to the end of the statement: what follows is to be given again. `None`: it
     /// goes on in the next line.
-    pub(super) fn end(&mut self, line: &str) -> Result<Option<usize>, DatabaseError> {
+    pub fn end(&mut self, line: &str) -> Result<Option<usize>, PsqlCommand> {
         let mut at = 0;
         while at < line.len() {
             let rest = &line[at..];
@@ -50,10 +70,13 @@ impl Lexer {
                 '-' if rest.starts_with("--") => rest.len(),
                 '/' if rest.starts_with("/*") => self.enter(Inside::Comment(1), 2),
                 ';' if self.brackets == 0 && self.bodies == 0 => {
-                    *self = Self::default();
+                    *self = Self {
+                        ended: std::mem::take(&mut self.words),
+                        ..Self::default()
+                    };
                     return Ok(Some(at + 1));
                 }
-                '\\' => return Err(DatabaseError::other("a command of psql stands in a statement")),
+                '\\' => return Err(PsqlCommand),
                 _ if next.is_whitespace() => next.len_utf8(),
                 _ => {
                     self.begun = true;

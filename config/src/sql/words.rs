@@ -3,7 +3,7 @@
 //! (`BEGIN ATOMIC`) is taken for statements.
 
 /// The first two words of every statement, in lower case, with one space between them.
-pub(super) fn first_words(sql: &str) -> Vec<String> {
+pub fn first_words(sql: &str) -> Vec<String> {
     let mut statements = Vec::new();
     let mut words: Vec<String> = Vec::new();
     let mut rest = sql;
