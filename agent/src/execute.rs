@@ -1,6 +1,7 @@
 //! Carries out a plan, step by step, each journaled before its effect. No policy in here: a step
 //! says itself what it is and how it is taken back, and who calls an operation away knows why.
 
+mod as_it_was;
 mod backups;
 mod restore;
 mod schema;

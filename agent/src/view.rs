@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use state::health::Overall;
 use state::journal::Kind;
-use state::record::Standing;
+use state::record::{self, Ask, Standing};
 use state::release::Verdict;
 
 use crate::shared::{Shared, Snapshot};
@@ -226,7 +226,9 @@ fn state_of(snapshot: &Snapshot, overall: &Overall) -> State {
     if record.pause.is_some() {
         return State::Paused;
     }
-    if record.approval.as_ref().is_some_and(|a| a.answer.is_none()) {
+    // What would lose rows is an offer, and nothing that is waited for.
+    let waits = |a: &record::Approval| a.answer.is_none() && !matches!(a.ask, Ask::RestoreBackup { .. });
+    if record.approval.as_ref().is_some_and(waits) {
         return State::AwaitingApproval;
     }
     if record.hold.is_some() {

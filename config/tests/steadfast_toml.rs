@@ -620,6 +620,13 @@ fn sql_of_the_operators_is_what_one_transaction_takes() {
             steadfast.toml:12:1: stack.a.database.manual.0004: nothing says how this revision is taken back (add downgrade = "ALTER TABLE …", or downgrade_file = "down.sql")
             steadfast.toml:13:26: stack.a.database.manual.0 5: "0 5" is not a valid revision: it holds only letters, digits, `_`, `.` and `-`"#]],
     );
+    check_manual(
+        "[stack.a.database.manual.\"0003\"]\ndowngrade = \"SELECT 1\"\n[stack.b]\ndirectory = \"/b\"\nprobe = []\n\
+         [stack.b.database]\nservice = \"db\"\nrestore_backup = \"yes\"",
+        expect![[
+            r#"steadfast.toml:16:18: stack.b.database.restore_backup: "yes" is not one of the possible values (it is one of "ask", "allow", "never")"#
+        ]],
+    );
     check_stack(
         "[stack.a.database]\nservice = \"db\"\nmanual.\"0003\".downgrade = \"SELECT 1\"",
         expect![[

@@ -11,6 +11,8 @@ pub enum Bug {
     SecondOperation,
     /// 2: the schema is moved without a copy, and without a backup.
     CopyIsLeftOut,
+    /// 2: a backup is gone back to without a question.
+    BackupUnasked,
     /// 3: a schema is taken back by the image that is gone to.
     DowngradeByTheTarget,
     /// 4: a request is not looked up in the quarantine.

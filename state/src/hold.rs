@@ -27,6 +27,10 @@ pub struct Hold {
     /// Whether everything is left as it stands, unhealed: `failure_action: pause` asked for it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub frozen: bool,
+    /// Whether the schema could not be taken back by whatever there was to try: the backup from before may be gone
+    /// back to, where a person agrees.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub no_way_down: bool,
     /// Any of these facts ends it. None of them: only a person does.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub until: BTreeSet<Fact>,
@@ -232,6 +236,7 @@ mod tests {
                 why: String::new(),
                 way_out: String::new(),
                 frozen: false,
+                no_way_down: false,
                 until: until.iter().copied().collect(),
             };
             hold.is_over(&facts.iter().copied().collect())
@@ -251,6 +256,7 @@ mod tests {
             why: String::new(),
             way_out: String::new(),
             frozen,
+            no_way_down: false,
             until: until.iter().copied().collect(),
         };
         let check = |new: (bool, &[Fact]), old: (bool, &[Fact]), expected| {

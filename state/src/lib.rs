@@ -16,6 +16,7 @@ pub mod health;
 pub mod hold;
 pub mod instead;
 pub mod journal;
+pub mod last_resort;
 pub mod ledger;
 pub mod migration_tool;
 pub mod migrations;

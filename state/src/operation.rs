@@ -4,9 +4,9 @@
 use crate::common::Common;
 use crate::hold::{Fact, Hold};
 use crate::journal::{Ending, Event, Kind, OpenOperation, Operation, Outcome, Progress};
-use crate::record::{Change, Restored, StackRecord, Standing};
+use crate::record::{Ask, Change, Restored, StackRecord, Standing};
 use crate::release::{Author, Blame, Generation, GenerationNumber, Quarantine, Request, Verdict};
-use crate::schema_fit::{head, same};
+use crate::schema_fit::{Direction, head, same};
 use crate::stack_spec::OnUpdateFailure;
 use crate::step::{Step, Target};
 use crate::time::Moment;
@@ -167,6 +167,7 @@ pub fn held(why: &str, way_out: &str, now: &Moment) -> Change {
         why: why.to_owned(),
         way_out: way_out.to_owned(),
         frozen: false,
+        no_way_down: false,
         until: std::collections::BTreeSet::new(),
     }))
 }
@@ -304,6 +305,7 @@ fn applied(record: &StackRecord, operation: &Operation, now: &Moment) -> Vec<Cha
         (Kind::Rollback, Some(to)) => {
             if let Some(from) = record.current {
                 changes.push(Change::SetCurrent(to));
+                changes.extend(no_more_of_the_backup(record));
                 changes.push(Change::Restored(Some(Restored {
                     from,
                     to,
@@ -345,6 +347,7 @@ fn after_restoring(record: &StackRecord, open: &OpenOperation, now: &Moment) -> 
                 "pin the release that it is of; or migrate it by hand to where it was; or `steadfast retry`, which takes it as it is",
             ),
             frozen: false,
+            no_way_down: false,
             until: [Fact::SchemaFits].into(),
         };
         // One that only a person ends is not exchanged for one that ends by itself.
@@ -359,13 +362,36 @@ fn after_restoring(record: &StackRecord, open: &OpenOperation, now: &Moment) -> 
 fn after_undoing(record: &StackRecord, open: &OpenOperation, why: &str, now: &Moment) -> Vec<Change> {
     match open.operation.kind {
         Kind::Deploy => failed_deploy(record, open, why, now),
-        Kind::Rollback => vec![held(
-            &format!("the rollback failed: {why}"),
-            "look at it; `steadfast rollback` tries again",
-            now,
-        )],
+        Kind::Rollback => {
+            let hold = Change::Hold(Some(Hold {
+                since: now.clone(),
+                why: format!("the rollback failed: {why}"),
+                way_out: String::from("look at it; `steadfast rollback` tries again"),
+                frozen: false,
+                no_way_down: failed_downwards(open),
+                until: std::collections::BTreeSet::new(),
+            }));
+            std::iter::once(hold)
+                .chain(no_more_of_the_backup(record))
+                .collect()
+        }
         _ => Vec::new(),
     }
+}
+
+/// Whether it is the way of the schema down that failed.
+fn failed_downwards(open: &OpenOperation) -> bool {
+    let Progress::Undoing { failed, .. } = &open.progress else {
+        return false;
+    };
+    let step = open.operation.plan.steps.get(*failed);
+    step.is_some_and(|step| matches!(step, Step::Migrate { way } if way.direction == Direction::Down))
+}
+
+/// An agreement to go back to a backup is good for once.
+fn no_more_of_the_backup(record: &StackRecord) -> Option<Change> {
+    let approval = record.approval.as_ref()?;
+    matches!(approval.ask, Ask::RestoreBackup { .. }).then_some(Change::Approval(None))
 }
 
 /// It failed for good after it had brought the schema up: what is there is the bad release, as far as it came, and the
@@ -383,6 +409,7 @@ fn after_leaving(record: &StackRecord, open: &OpenOperation, why: &str, now: &Mo
                 "look where the schema stands; then `steadfast rollback`, or pin another release",
             ),
             frozen: true,
+            no_way_down: false,
             until: std::collections::BTreeSet::new(),
         }))];
     }
@@ -421,6 +448,7 @@ fn after_pausing(open: &OpenOperation, why: &str, now: &Moment) -> Vec<Change> {
         why: format!("{} stopped half-way, {because}: {why}", operation.kind),
         way_out: format!("{look_at}; then `steadfast retry`, `steadfast rollback`, or pin another release"),
         frozen: true,
+        no_way_down: false,
         until: std::collections::BTreeSet::new(),
     })));
     changes
@@ -457,6 +485,7 @@ fn after_sticking(record: &StackRecord, open: &OpenOperation, why: &str, now: &M
                 },
             ),
             frozen: true,
+            no_way_down: false,
             until: std::collections::BTreeSet::new(),
         })));
     } else if kind != Kind::Heal {

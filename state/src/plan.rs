@@ -111,7 +111,12 @@ impl Plan {
         let mut before = self.steps.iter().take(index);
         moved
             || self.has_moved_schema(index, moved)
-            || before.any(|step| matches!(step, Step::Migrate { .. }))
+            || before.any(|step| match step {
+                Step::Migrate { .. } => true,
+                // A restore takes it back; who goes back with it lets other containers at it.
+                Step::TakePlace => self.data_from.is_some(),
+                _ => false,
+            })
     }
 
     /// What a failure of step `index` leads to. Where it is about several services, the most careful

@@ -103,6 +103,7 @@ pub fn plan(wanted: &Wanted, drift: &[Drift], ground: &Ground<'_>, kind: Kind) -
         planner.writers = schema.writers(&wanted.spec, drift, &changes, ground);
     }
     steps.extend(changes.iter().filter(|c| !c.late).map(|c| c.create.clone()));
+    steps.extend(ground.schema.iter().flat_map(Schema::beside));
     steps.extend(move_at(schema::Moment::BeforeAll));
     let mut room = planner.make_room(drift, &changes, &layers)?;
     if let Some(schema) = &ground.schema {
@@ -123,7 +124,11 @@ pub fn plan(wanted: &Wanted, drift: &[Drift], ground: &Ground<'_>, kind: Kind) -
     }
     hand_over(&changes, &mut steps);
     planner.finish(drift, &changes, &mut steps);
-    let goes_down = |step: &Step| matches!(step, Step::Migrate { way } if way.direction == Direction::Down);
+    let goes_down = |step: &Step| match step {
+        Step::Migrate { way } => way.direction == Direction::Down,
+        Step::TakePlace => true,
+        _ => false,
+    };
     let down = steps.iter().position(goes_down);
     // Also one that was there already: what was left half-way is gone on from. And whoever is started on a schema
     // that was taken back may write to it.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::backup::BackupId;
 use crate::bug::{self, Bug};
 use crate::common::Common;
 use crate::data_change::CarriedTargets;
@@ -45,6 +46,16 @@ pub enum Ask {
         from: GenerationNumber,
         /// Where it would go back to.
         to: GenerationNumber,
+    },
+    /// The schema could not be taken back: the backup from before takes the place of the database, and what was written
+    /// since is lost to what runs then.
+    RestoreBackup {
+        /// The generation that is left.
+        from: GenerationNumber,
+        /// Where it would go back to.
+        to: GenerationNumber,
+        /// With which backup.
+        backup: BackupId,
     },
 }
 

@@ -44,7 +44,7 @@ pub fn needed(record: &StackRecord) -> BTreeSet<GenerationNumber> {
         needed.extend([restored.from, restored.to]);
     }
     if let Some(approval) = &record.approval
-        && let Ask::Rollback { from, to } = approval.ask
+        && let Ask::Rollback { from, to } | Ask::RestoreBackup { from, to, .. } = approval.ask
     {
         needed.extend([from, to]);
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use state::backup::{BackupId, Dumped};
-use state::record::StackRecord;
+use state::record::{Ask, StackRecord};
 use state::release::GenerationNumber;
 use state::retention::KEPT_GOOD;
 use state::schema_fit::same;
@@ -20,6 +20,8 @@ pub enum Need {
     Generation(GenerationNumber),
     /// An operation that is not at its end has made it, or works on it.
     Operation(u64),
+    /// A person is asked whether it is gone back to.
+    Question,
     /// The rows that a way back has taken out of the database, which nothing else has: a person's to let go.
     TakenBack,
 }
@@ -29,6 +31,7 @@ impl fmt::Display for Need {
         match self {
             Self::Generation(number) => write!(f, "generation {number}"),
             Self::Operation(id) => write!(f, "operation {id}"),
+            Self::Question => f.write_str("a question to a person"),
             Self::TakenBack => f.write_str("the rows that a rollback has taken back"),
         }
     }
@@ -56,6 +59,9 @@ pub fn needs(record: &StackRecord, backups: &[Manifest]) -> BTreeMap<BackupId, V
     }
     for backup in backups.iter().filter(|backup| backup.copy.is_some()) {
         needs.entry(backup.id.clone()).or_default().push(Need::TakenBack);
+    }
+    if let Some(Ask::RestoreBackup { backup, .. }) = record.approval.as_ref().map(|approval| &approval.ask) {
+        needs.entry(backup.clone()).or_default().push(Need::Question);
     }
     if let Some(open) = &record.operation {
         let id = open.operation.id;

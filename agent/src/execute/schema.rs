@@ -4,9 +4,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use config::settings::{DatabaseSettings, PgName};
+use config::settings::DatabaseSettings;
 use state::bug::{self, Bug};
-use state::instead::ManualDown;
 use state::journal::{OpenOperation, Outcome, SchemaMark};
 use state::migration_tool::{Migration, read_history};
 use state::name::{ContainerId, StackName};
@@ -18,8 +17,8 @@ use state::step::Step;
 use super::{AWAY, Executor, Failure, Trouble, UNDO_TRIES, final_};
 use crate::backup::{Backups, Tell};
 use crate::database::{
-    Database, DatabaseError, EnvLookup, Guard, Maintenance, Place, Session, aside_name, container_at,
-    copy_name, host_of, in_the_way,
+    Database, DatabaseError, EnvLookup, Guard, Maintenance, Place, Session, container_at, copy_name, host_of,
+    in_the_way,
 };
 use crate::engine::{EngineError, OnceNetwork, OneOff, Ran, without};
 use crate::probe::address_of;
@@ -28,8 +27,6 @@ use crate::probe::address_of;
 pub(super) const WORD: Duration = Duration::from_secs(60);
 /// How long the sessions of what has just stopped may take to go.
 const SETTLE: Duration = Duration::from_secs(10);
-/// How often it is looked whether a database is as it was, before it counts as one that is not.
-const LOOKS: u32 = 5;
 /// Of what a command wrote, so many lines are told.
 const TOLD_LINES: usize = 12;
 /// And so many characters of each.
@@ -196,7 +193,7 @@ impl Executor<'_> {
     }
 
     /// The container of a migration that nobody waits for any more goes: it would move the schema after it was looked at.
-    async fn end_migration(&self, open: &OpenOperation, index: usize) -> Result<(), Trouble> {
+    pub(super) async fn end_migration(&self, open: &OpenOperation, index: usize) -> Result<(), Trouble> {
         let Some(Step::Migrate { way }) = open.operation.plan.steps.get(index) else {
             return Ok(());
         };
@@ -266,98 +263,8 @@ impl Executor<'_> {
         Ok(())
     }
 
-    /// The operation's copy takes the database's place, where that is not as it was before step `index`. What has the
-    /// name is set aside, under a name of its own each time.
-    async fn put_back(&self, work: &Work<'_>, open: &OpenOperation, index: usize) -> Result<(), Trouble> {
-        if self.is_as_it_was(work, open, index).await? {
-            return Ok(());
-        }
-        let place = self.place(work).await?;
-        let name = place.database().map_err(trouble)?;
-        let operation = open.operation.id;
-        let there = work.maintenance.copies(place, WORD).await.map_err(trouble)?;
-        let is_free = |name: &PgName| !there.iter().any(|copy| copy.name == *name);
-        let mut names = (0..).map(|nth| aside_name(&name, operation, nth));
-        let aside = names
-            .find(is_free)
-            .unwrap_or_else(|| aside_name(&name, operation, 0));
-        let copy: PgName = copy_name(&name, operation);
-        work.maintenance.close(place, WORD).await.map_err(trouble)?;
-        let done = work
-            .maintenance
-            .put_back(place, &copy, &aside, operation, work.long());
-        self.unless_stopped(done).await?.map_err(trouble)
-    }
-
-    /// Whether the database is as the journal says that it was before step `index`. It is opened: nobody can look into
-    /// one that is barred. One that cannot be looked into, however often, is not.
-    async fn is_as_it_was(
-        &self,
-        work: &Work<'_>,
-        open: &OpenOperation,
-        index: usize,
-    ) -> Result<bool, Trouble> {
-        let Some(before) = mark_before(open, index) else {
-            return Ok(false);
-        };
-        for _ in 0..LOOKS {
-            let place = self.place(work).await?;
-            work.maintenance.open(place, WORD).await.map_err(trouble)?;
-            match self.mark(work).await {
-                Ok(mark) => return Ok(mark == *before),
-                Err(Trouble::Engine(error)) => return Err(Trouble::Engine(error)),
-                Err(Trouble::Failure(Failure::Interrupted)) => return Err(Failure::Interrupted.into()),
-                Err(_) => {}
-            }
-            if self.pause(AWAY).await {
-                return Err(Failure::Interrupted.into());
-            }
-        }
-        Ok(false)
-    }
-
-    /// The operator's SQL, on the database as it was before the attempt that failed.
-    async fn apply_sql(
-        &self,
-        work: &Work<'_>,
-        open: &OpenOperation,
-        index: usize,
-        parts: &[ManualDown],
-        to: &SchemaHead,
-        within: Duration,
-    ) -> Result<Outcome, Trouble> {
-        self.end_migration(open, index).await?;
-        if !bug::is(Bug::BuiltUponWhatFailed) {
-            self.put_back(work, open, index).await?;
-        }
-        let place = self.place(work).await?;
-        work.maintenance.open(place, WORD).await.map_err(trouble)?;
-        let lock = self.lock(work).await?;
-        let applied = work
-            .maintenance
-            .apply_sql(self.place(work).await?, parts, to, within);
-        let applied = self.unless_stopped(applied).await;
-        lock.release().await;
-        applied?.map_err(|error| match error {
-            // Whoever holds a lock will let go of it.
-            DatabaseError::InUse { .. } => away(error.to_string()),
-            error => trouble(error),
-        })?;
-        let names: Vec<&str> = parts.iter().map(|part| part.revision.as_str()).collect();
-        let words = format!("done with the operator's SQL for {}", names.join(", "));
-        match work.database.schema_head(self.place(work).await?).await {
-            Known::Known(is) if same(&is, to) => Ok(Outcome::Told(words)),
-            Known::Known(is) => Err(final_(format!(
-                "the schema stands at {} instead of {}",
-                head(&is),
-                head(to)
-            ))),
-            Known::Unknown(why) => Err(Trouble::Silent(why)),
-        }
-    }
-
     /// The lock around whatever moves the schema.
-    async fn lock(&self, work: &Work<'_>) -> Result<Box<dyn Guard>, Trouble> {
+    pub(super) async fn lock(&self, work: &Work<'_>) -> Result<Box<dyn Guard>, Trouble> {
         let lock = work.maintenance.lock(self.place(work).await?, WORD).await;
         lock.map_err(|error| match error {
             DatabaseError::Unknown(why) => Trouble::Silent(why),
@@ -469,7 +376,7 @@ impl Executor<'_> {
 }
 
 /// The last thing that the journal says of the schema before step `index`.
-fn mark_before(open: &OpenOperation, index: usize) -> Option<&SchemaMark> {
+pub(super) fn mark_before(open: &OpenOperation, index: usize) -> Option<&SchemaMark> {
     let steps = 0..open.operation.plan.steps.len().min(index);
     steps.rev().find_map(|at| match open.outcome(at) {
         Some(Outcome::Schema(mark)) => Some(mark),

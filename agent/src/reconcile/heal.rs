@@ -278,7 +278,7 @@ impl Stack {
             });
         }
         let id = self.urgent_operation_id()?;
-        let plan = match self.make_plan(wanted, drift, Kind::Heal, id, None).await? {
+        let plan = match self.make_plan(wanted, drift, Kind::Heal, id, None, None).await? {
             Ok(plan) => plan,
             Err(error) => {
                 return Ok(End::Failed {

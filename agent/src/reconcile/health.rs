@@ -509,10 +509,16 @@ impl Stack {
         let Some(current) = self.record.current().cloned() else {
             return Ok(false);
         };
-        if !is_unfinished(&self.record) || self.record.hold.is_some() {
+        if !is_unfinished(&self.record) {
             return Ok(false);
         }
-        if self.backing_off() {
+        if self.record.hold.is_some() {
+            self.offer_backup().await?;
+        }
+        if self.record.hold.is_some() {
+            return Ok(false);
+        }
+        if self.backing_off() || self.go_back_to_backup().await? {
             return Ok(true);
         }
         self.refresh_availability().await?;

@@ -7,6 +7,7 @@ mod heal;
 mod health;
 mod inbox;
 mod keep;
+mod last_resort;
 mod operate;
 mod orders;
 mod parsed;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use state::backup::BackupId;
 use state::bug::{self, Bug};
 use state::common::Common;
 use state::data_change::{DataChange, Running};
@@ -39,6 +40,7 @@ impl Stack {
         kind: Kind,
         operation: u64,
         way: Option<&SchemaMove>,
+        restores: Option<&BackupId>,
     ) -> Result<Result<Plan, Unplannable>, Stop> {
         let networks = wanted.spec.networks.values().map(|n| n.name.clone()).collect();
         let volumes = wanted.spec.volumes.values().map(|v| v.name.clone()).collect();
@@ -75,7 +77,8 @@ impl Stack {
             .and_then(|(way, settings)| instead_of(way, &settings.manual));
         let ground = Ground {
             schema: way.map(|way| Schema {
-                instead: instead.as_ref(),
+                instead: instead.as_ref().filter(|_| restores.is_none()),
+                restores,
                 way,
                 database: database.as_ref(),
                 end_foreign,
@@ -220,7 +223,7 @@ impl Stack {
         let drift = self.drift_from(&wanted);
         let id = self.edges.store.next_operation_id()?;
         let plan = match self
-            .make_plan(&wanted, &drift, Kind::Deploy, id, way.as_ref())
+            .make_plan(&wanted, &drift, Kind::Deploy, id, way.as_ref(), None)
             .await?
         {
             Ok(plan) => plan,
@@ -308,6 +311,18 @@ impl Stack {
         by: Author,
         why: &str,
     ) -> Result<bool, Stop> {
+        self.begin_to_go_back_with(target, blame, by, why, None).await
+    }
+
+    /// The same; `restores`: the backup that takes the place of the database, where its schema cannot be taken back.
+    pub(super) async fn begin_to_go_back_with(
+        &mut self,
+        target: GenerationNumber,
+        blame: Blame,
+        by: Author,
+        why: &str,
+        restores: Option<&BackupId>,
+    ) -> Result<bool, Stop> {
         let Some(current) = self.record.current().cloned() else {
             return Ok(false);
         };
@@ -344,13 +359,23 @@ impl Stack {
             .record
             .generation(target)
             .and_then(|target| self.way_to(target));
+        let is_down = |way: &SchemaMove| way.direction == Direction::Down;
+        if restores.is_some() && !way.as_ref().is_some_and(is_down) {
+            let why = format!("{why}; and the schema does not stand above generation {target} any more");
+            self.hold(
+                &why,
+                "look where it stands, then `steadfast rollback`",
+                while_failing,
+            )?;
+            return Ok(false);
+        }
         if let Some(gone) = self.cannot_go(way.as_ref()).await? {
             let way_out = "bring the image back, or bring the schema down by hand, then `steadfast rollback`";
             self.hold(&format!("{why}; {gone}"), way_out, while_failing)?;
             return Ok(false);
         }
         let plan = match self
-            .make_plan(&wanted, &drift, Kind::Rollback, id, way.as_ref())
+            .make_plan(&wanted, &drift, Kind::Rollback, id, way.as_ref(), restores)
             .await?
         {
             Ok(plan) => plan,
@@ -361,6 +386,8 @@ impl Stack {
         };
         let request = request_of(&self.record, &current);
         let mut changes = begin_rollback(&self.record, &current, blame, &by, why, &now);
+        // What was agreed to is good until it is done, or has failed for good.
+        changes.retain(|change| restores.is_none() || *change != Change::Approval(None));
         changes.push(Change::Open(
             Operation {
                 id,
@@ -570,6 +597,7 @@ impl Stack {
             why: why.to_owned(),
             way_out: way_out.to_owned(),
             frozen: false,
+            no_way_down: false,
             until,
         };
         if self

@@ -542,7 +542,7 @@ impl Stack {
                     .record
                     .approval
                     .as_ref()
-                    .is_some_and(|a| matches!(a.ask, Ask::Rollback { .. })) =>
+                    .is_some_and(|a| matches!(a.ask, Ask::Rollback { .. } | Ask::RestoreBackup { .. })) =>
             {
                 self.waits.push(String::from("the answer about the rollback"));
                 Ok(())
@@ -620,7 +620,7 @@ impl Stack {
             tag.map_or("another release", |tag| tag.as_str())
         );
         self.next = self
-            .make_plan(&wanted, &drift, Kind::Deploy, 0, way.as_ref())
+            .make_plan(&wanted, &drift, Kind::Deploy, 0, way.as_ref(), None)
             .await?
             .ok()
             .map(|plan| Next {

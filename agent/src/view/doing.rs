@@ -97,7 +97,7 @@ pub struct Pause {
 pub struct Approval {
     /// What the question is known by; asked anew, it is another one.
     pub id: String,
-    /// `first_contact`, `data_change` or `rollback`.
+    /// `first_contact`, `data_change`, `rollback` or `restore_backup`.
     pub ask: String,
     /// In words.
     pub question: String,
@@ -188,6 +188,13 @@ impl Approval {
             Ask::DataChange => (
                 "data_change",
                 "a service that keeps data gets another image, or its data another place: go on?".to_owned(),
+            ),
+            Ask::RestoreBackup { to, backup, .. } => (
+                "restore_backup",
+                format!(
+                    "the schema cannot be taken back: go back to {} with the backup {backup}, and lose what was written since?",
+                    name(*to)
+                ),
             ),
             Ask::Rollback { from, to } => (
                 "rollback",

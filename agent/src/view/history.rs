@@ -217,11 +217,11 @@ impl Traces {
             Event::Done { outcome, .. } => {
                 (self.outcome, self.over) = (Some("done"), at);
                 if let Outcome::Told(words) = outcome {
-                    self.told = joined(self.told.take(), words.clone());
+                    self.told = Some(joined(self.told.take(), words));
                 }
             }
             Event::Instead { why, .. } => {
-                self.told = joined(self.told.take(), why.clone());
+                self.told = Some(joined(self.told.take(), why));
             }
             Event::Failed { .. } => (self.outcome, self.over) = (Some("failed"), at),
             Event::UndoStarted { .. } => self.undo_started = self.undo_started.or(at),
@@ -258,8 +258,9 @@ fn steps(open: &OpenOperation) -> Vec<StepRow> {
         .collect()
 }
 
-fn joined(before: Option<String>, words: String) -> Option<String> {
-    Some(before.map_or_else(|| words.clone(), |before| format!("{before}; then: {words}")))
+/// What is told after what was told before.
+fn joined(before: Option<String>, words: &str) -> String {
+    before.map_or_else(|| words.to_owned(), |before| format!("{before}; then: {words}"))
 }
 
 fn instant(wall_ms: i64) -> Timestamp {

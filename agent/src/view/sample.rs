@@ -413,6 +413,7 @@ fn held() -> Snapshot {
         why: "v1.5.0 was restored and fails the same probe as v1.6.0: the cause is outside".into(),
         way_out: "mend what api-http asks for, then retry or ask for another release".into(),
         frozen: false,
+        no_way_down: false,
         until: std::collections::BTreeSet::new(),
     });
     snapshot.readiness = Readiness {
@@ -439,7 +440,33 @@ fn held_for_now() -> Snapshot {
         why: "there is no good generation to go back to".into(),
         way_out: "pin a release that works; the agent goes on healing what runs".into(),
         frozen: false,
+        no_way_down: false,
         until: [Fact::Healthy, Fact::Target].into(),
+    });
+    snapshot
+}
+
+/// A downgrade that failed, and the backup from before.
+fn held_with_an_offer() -> Snapshot {
+    let mut snapshot = held();
+    snapshot.record.hold = Some(Hold {
+        since: ago(240),
+        why: "the rollback failed: downgrade the schema: NotImplementedError".into(),
+        way_out: "look at it; `steadfast rollback` tries again".into(),
+        frozen: false,
+        no_way_down: true,
+        until: std::collections::BTreeSet::new(),
+    });
+    snapshot.record.approval = Some(Approval {
+        ask: Ask::RestoreBackup {
+            from: number(2),
+            to: number(1),
+            backup: "20250602T120000Z-7".parse().expect("a backup"),
+        },
+        request: request("v1.5.0", 7200).id(),
+        asked: ago(230),
+        detail: vec!["public.orders: 12 rows more than in it, which would be lost".into()],
+        answer: None,
     });
     snapshot
 }
@@ -591,6 +618,7 @@ pub(crate) fn snapshot(situation: &str) -> Snapshot {
         "held" => held(),
         "held half-way" => held_half_way(),
         "held for now" => held_for_now(),
+        "held with an offer" => held_with_an_offer(),
         "first contact" => first_contact(),
         "denied" => denied(),
         "orphan" => orphan(),

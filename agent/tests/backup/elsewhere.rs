@@ -19,6 +19,7 @@ async fn a_database_by_url_is_dumped_from_here() {
         foreign_sessions: ForeignSessions::Hold,
         backup: None,
         manual: std::collections::BTreeMap::new(),
+        restore_backup: state::last_resort::RestoreBackup::Ask,
         access: DatabaseAccess::Url(SecretSource::EnvKey("URL".parse().unwrap())),
         migrations: MigrationSettings::default(),
     };

@@ -282,6 +282,7 @@ pub(crate) fn settings(user: &str, database: &str) -> DatabaseSettings {
         foreign_sessions: ForeignSessions::Hold,
         backup: None,
         manual: std::collections::BTreeMap::new(),
+        restore_backup: state::last_resort::RestoreBackup::Ask,
         access: DatabaseAccess::Service {
             service: "postgres".parse().unwrap(),
             port: 5432,

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use state::instead::ManualSql;
+use state::last_resort::RestoreBackup;
 use state::migration_tool::{MigrationTool, UpgradeBy};
 use state::name::{Revision, ServiceName};
 
@@ -26,6 +27,9 @@ pub struct DatabaseSettings {
     /// `foreign_sessions`: what becomes of sessions of whoever is no service of the stack, before the schema is taken
     /// back. Default: they are named, and nothing is done.
     pub foreign_sessions: ForeignSessions,
+    /// `restore_backup`: whether a rollback goes back to a backup where the schema cannot be taken back. Default: a
+    /// person is asked.
+    pub restore_backup: RestoreBackup,
     /// `[stack.NAME.database.backup]`; `None`: no backup is made by itself but before a migration, and none goes.
     pub backup: Option<BackupSettings>,
     /// `[stack.NAME.database.manual."REVISION"]`: what takes a revision back where the tool cannot.
@@ -131,6 +135,12 @@ pub(super) fn read(
     let foreign_sessions = table
         .get("foreign_sessions", choice(&sessions))
         .unwrap_or_default();
+    let restores = [
+        ("ask", RestoreBackup::Ask),
+        ("allow", RestoreBackup::Allow),
+        ("never", RestoreBackup::Never),
+    ];
+    let restore_backup = table.get("restore_backup", choice(&restores)).unwrap_or_default();
     let by_url = table.has("url_env") || table.has("url_file") || table.has("url");
     if by_url {
         for key in [
@@ -176,6 +186,7 @@ pub(super) fn read(
         access,
         migrations,
         foreign_sessions,
+        restore_backup,
         backup,
         manual: manual.unwrap_or_default(),
     })

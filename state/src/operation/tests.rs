@@ -139,6 +139,7 @@ fn restored(is: Option<&str>, frozen: bool) -> (bool, Option<Hold>) {
         why: String::from("half-way"),
         way_out: String::new(),
         frozen,
+        no_way_down: false,
         until: BTreeSet::new(),
     });
     let mut open = OpenOperation::new(Operation {
@@ -186,4 +187,26 @@ fn a_restored_schema_that_nobody_has_proven_what_runs_with_is_held() {
             .contains("stands at a1, and generation 2 was proven at b2"),
         "{hold:?}"
     );
+}
+
+/// Only where the way of the schema down has failed is there a backup to be offered.
+#[test]
+fn what_could_not_be_taken_back_is_said_in_the_hold() {
+    let check = |index: usize, direction, expected: bool| {
+        let open = failed(Kind::Rollback, direction, index, false, false);
+        let record = record(vec![generation(2, release(&[("api", 2)]), Verdict::Bad)]);
+        let halt = Halt::TakenBack {
+            why: String::from("no"),
+            passing: false,
+        };
+        let holds = ended(&record, &open, &halt, &at(9));
+        let held = holds.iter().find_map(|change| match change {
+            Change::Hold(Some(hold)) => Some(hold.no_way_down),
+            _ => None,
+        });
+        assert_eq!(held, Some(expected), "{index} {direction:?}");
+    };
+    check(1, Direction::Down, true);
+    check(1, Direction::Up, false);
+    check(2, Direction::Down, false);
 }

@@ -192,6 +192,7 @@ fn an_answer_is_given_once_and_a_grant_ends_a_hold() {
         why: String::from("nobody answered within 30m"),
         way_out: String::new(),
         frozen: false,
+        no_way_down: false,
         until: BTreeSet::new(),
     });
     let open = asked(Ask::DataChange, 100, "db");

@@ -1,7 +1,7 @@
 //! Where in a plan the schema is moved. Up: by the new image, while the old release serves, after a backup that was
 //! proven. Down: by the image that is left, when all that write have stopped, from a copy that can be put back.
 
-use crate::backup::Proof;
+use crate::backup::{BackupId, Dumped, Proof};
 use crate::bug::{self, Bug};
 use crate::drift::Drift;
 use crate::instead::Instead;
@@ -27,6 +27,8 @@ pub struct Schema<'a> {
     pub end_foreign: bool,
     /// Who brings it up.
     pub upgrade: UpgradeBy,
+    /// The backup that a way down is gone by: it takes the place of the database, and no tool is asked.
+    pub restores: Option<&'a BackupId>,
     /// What is tried where a way down fails for good.
     pub instead: Option<&'a Instead>,
 }
@@ -70,12 +72,28 @@ impl Schema<'_> {
         room.splice(at..at, steps);
     }
 
+    /// What is done beside the database before anything stops: what cannot be restored costs nothing.
+    pub(super) fn beside(&self) -> Vec<Step> {
+        let restore = |backup: &BackupId| {
+            let dump = Dumped::Backup(backup.clone());
+            [Step::RestoreBeside { dump }, safety_backup()]
+        };
+        self.restores.into_iter().flat_map(restore).collect()
+    }
+
     /// What is done then.
     pub(super) fn steps(&self) -> Vec<Step> {
         let migrate = Step::Migrate {
             way: Box::new(self.way.clone()),
         };
         match self.way.direction {
+            _ if self.restores.is_some() => vec![
+                Step::CloseDatabase {
+                    end_foreign: self.end_foreign,
+                },
+                Step::TakePlace,
+                Step::OpenDatabase,
+            ],
             _ if bug::is(Bug::CopyIsLeftOut) => vec![migrate],
             // Its own containers bring it up as they start.
             Direction::Up if self.upgrade == UpgradeBy::Stack => vec![safety_backup()],

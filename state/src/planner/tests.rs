@@ -705,6 +705,53 @@ fn a_schema_goes_down_when_all_that_write_have_stopped() {
 }
 
 #[test]
+fn a_backup_takes_the_place_of_the_database_when_all_that_write_have_stopped() {
+    let case = || {
+        let mut case = Case::new(&[("db", &[]), ("api", &["db"]), ("worker", &["db"])])
+            .differs(0xa, "api")
+            .inspected(0xd, "shop-db-1", "db", |_| {})
+            .inspected(0xc, "shop-worker-1", "worker", |_| {})
+            .kind(Kind::Rollback)
+            .moves(Direction::Down, "b", "a");
+        case.restores = Some("20261126T191500Z-7".parse().unwrap());
+        case
+    };
+    check(
+        case(),
+        expect![[r#"
+        1. keep image 000000000001
+        2. keep image 000000000002
+        3. create api-1 from 000000000002
+        4. restore the backup 20261126T191500Z-7 into a new database
+        5. back the database up, and restore the backup to prove it
+        6. hold back the restart policy of 00000000000a
+        7. stop api (00000000000a), by force after 10 s
+        8. hold back the restart policy of 00000000000c
+        9. stop worker (00000000000c), by force after 10 s
+        10. bar the database, and see that nobody is in it
+        11. give what was restored the database's name, and keep the old one
+        12. let connections to the database in again
+        13. start api (new api-1)
+        14. wait until api runs, at most 20 s
+        15. start worker (00000000000c)
+        16. wait until worker runs, at most 20 s
+        17. rename shop-api-1 to shop-api-1.old-9
+        18. rename shop-api-1.new-9 to shop-api-1
+        19. take 00000000000a out of its networks
+        20. watch 1 new containers for 5s
+        21. give 00000000000c its restart policy (Always)
+        22. remove 00000000000a
+        23. let go of images that nobody needs (2 kept)"#]],
+    );
+    let plan = case().plan().unwrap();
+    let first = plan.data_from.unwrap();
+    // What was restored is written to from here on, and is given back no more.
+    assert!(matches!(plan.steps[first], Step::Start { .. }));
+    assert!(matches!(plan.steps[first - 1], Step::OpenDatabase));
+    assert!(plan.has_migrated(first, false) && plan.instead.is_empty());
+}
+
+#[test]
 fn a_database_that_is_replaced_has_its_schema_taken_back_before() {
     let case = || {
         Case::new(&[("db", &[]), ("api", &["db"])])

@@ -88,6 +88,7 @@ fn a_new_request_settles_what_was_asked_resolved_or_held() {
             why: String::from("two rollbacks"),
             way_out: String::from("look"),
             frozen: false,
+            no_way_down: false,
             until: std::collections::BTreeSet::new(),
         })),
         Change::Approval(Some(Box::new(Approval {

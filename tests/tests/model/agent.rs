@@ -505,6 +505,7 @@ impl Agent {
             why: String::from("a person is needed"),
             way_out: String::from("look at it"),
             frozen: false,
+            no_way_down: false,
             until,
         };
         match &self.record.hold {

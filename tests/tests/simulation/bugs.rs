@@ -34,7 +34,7 @@ const fn proof(bug: Bug, invariant: u32, seed: u64, breaks: &'static str) -> Pro
 }
 
 /// All of them, by invariant.
-const PROOFS: [Proof; 45] = [
+const PROOFS: [Proof; 46] = [
     proof(
         Bug::OwnerIsNotAsked,
         1,
@@ -52,6 +52,12 @@ const PROOFS: [Proof; 45] = [
         2,
         3,
         "the schema is moved without a copy, and without a backup",
+    ),
+    proof(
+        Bug::BackupUnasked,
+        2,
+        51,
+        "a backup is gone back to without a question",
     ),
     proof(
         Bug::DowngradeByTheTarget,
@@ -171,7 +177,7 @@ const PROOFS: [Proof; 45] = [
     proof(
         Bug::BuiltUponWhatFailed,
         8,
-        131,
+        163,
         "what is tried when a downgrade has failed is begun on what that has left",
     ),
     proof(

@@ -19,6 +19,7 @@ use config::settings::PgName;
 use jiff::Timestamp;
 use state::backup::BackupId;
 use state::instead::ManualDown;
+use state::last_resort::RestoreBackup;
 use state::name::{ContainerId, Digest, ImageId, Revision, StackName};
 use state::observed::SchemaHead;
 
@@ -110,6 +111,8 @@ pub(crate) struct Data {
     pub(crate) by_itself: bool,
     /// The operator's SQL in `steadfast.toml`.
     pub(crate) manual: String,
+    /// `restore_backup` in `steadfast.toml`.
+    pub(crate) restores: RestoreBackup,
     pub(crate) dice: Dice,
     pub(crate) scripts: BTreeMap<ImageId, Scripts>,
     pub(crate) open: bool,
@@ -131,6 +134,7 @@ impl Data {
             migrates: false,
             by_itself: false,
             manual: String::new(),
+            restores: RestoreBackup::Ask,
             dice: Dice::new(seed ^ 0x5f3a_91c2_77d0_1b4e),
             scripts: BTreeMap::new(),
             open: true,
@@ -259,8 +263,9 @@ impl World {
                 (1, Fate::Hangs),
             ])
         };
-        // Where the operator has written SQL, it is needed now and then.
-        let down = if self.data.manual.is_empty() { 20 } else { 2 };
+        // Where the operator has provided for it, that is needed now and then.
+        let provided = self.data.restores == RestoreBackup::Allow || !self.data.manual.is_empty();
+        let down = if provided { 2 } else { 20 };
         let (up, down) = (fate(&mut self.data.dice, 20), fate(&mut self.data.dice, down));
         let scripts = Scripts { newest, up, down };
         self.data.scripts.insert(image.clone(), scripts);

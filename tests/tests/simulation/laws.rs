@@ -639,7 +639,7 @@ impl World {
                 .plan
                 .steps
                 .iter()
-                .any(|step| matches!(step, Step::Migrate { .. }))
+                .any(|step| matches!(step, Step::Migrate { .. } | Step::TakePlace))
         {
             let words = format!(
                 "a rollback to generation {}, proven at schema {:?}, and it stands at {:?}",
@@ -647,6 +647,7 @@ impl World {
             );
             self.laws.breaks(5, words);
         }
+        self.is_agreed_to(before, operation);
         if operation.by == Author::Agent && before.operation.is_none() {
             self.retreats_rightly(before, target, operation, terms);
         }

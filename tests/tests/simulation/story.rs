@@ -13,6 +13,7 @@ use agent::run::{Event, Paths, keep};
 use agent::shared::{ActKind, Order, Shared as Published};
 use config::settings::Settings;
 use state::backup::Dumped;
+use state::last_resort::RestoreBackup;
 use state::ledger::{MemoryStore, Objects, Store};
 use state::name::{ImageId, StackName};
 use state::record::{Answer, Approval, StackRecord, Standing};
@@ -97,7 +98,13 @@ impl Pace {
         } else {
             String::new()
         };
-        format!("{SETTINGS}{terms}{database}")
+        let restores = match data.restores {
+            RestoreBackup::Allow => "allow",
+            RestoreBackup::Ask => "ask",
+            RestoreBackup::Never => "never",
+        };
+        let settings = SETTINGS.replace("RESTORES", restores);
+        format!("{settings}{terms}{database}")
     }
 }
 
@@ -137,6 +144,7 @@ env_file = ".env"
 
 [stack.shop.database]
 service = "db"
+restore_backup = "RESTORES"
 
 # So that a desired.toml without the shop is a valid one.
 [stack.other]
@@ -202,6 +210,9 @@ fn run_one(seed: u64, traced: bool) -> Outcome {
     world.data.migrates = seed % 4 == 3;
     world.data.by_itself = seed % 16 == 15;
     world.data.manual = manual(seed);
+    if seed % 32 == 7 {
+        world.data.restores = RestoreBackup::Allow;
+    }
     world.traced = traced;
     let world = Arc::new(Mutex::new(world));
     let log = Log(Arc::clone(&world));

@@ -1,7 +1,7 @@
 //! What comes next by itself, when, and what a person can do instead.
 
 use super::super::reader::{Reader, span};
-use crate::view::{Hold, NextUp, State, Status};
+use crate::view::{Approval, Hold, NextUp, State, Status};
 
 const LEFT_ALONE: &str = "nothing is done to what was found running, it is not healed either";
 
@@ -32,6 +32,10 @@ pub(super) fn next(status: &Status, reader: &Reader) -> Vec<String> {
                     .map(|h| format!("held since {}: {}", reader.at(h.since), h.way_out)),
             );
             lines.extend(status.hold.as_ref().and_then(end_of_hold));
+            if let Some(offer) = offer(status) {
+                lines.push(format!("question {}: {}", offer.id, offer.question));
+                lines.extend(offer.detail.clone());
+            }
             lines
         }
         State::AwaitingApproval => {
@@ -137,6 +141,12 @@ fn next_of_failure(status: &Status, reader: &Reader) -> String {
 }
 
 /// The commands that make sense now, each with what it does.
+/// What a person may agree to while it is held.
+fn offer(status: &Status) -> Option<&Approval> {
+    let open = status.approval.as_ref().filter(|a| a.answer.is_none())?;
+    (open.ask == "restore_backup").then_some(open)
+}
+
 pub(super) fn commands(status: &Status) -> Vec<(String, String)> {
     let stack = &status.stack;
     let asked = status.asked.as_ref().map_or("it", |asked| &asked.tag);
@@ -151,7 +161,10 @@ pub(super) fn commands(status: &Status) -> Vec<(String, String)> {
             let rollback = command(&format!("rollback {stack}"), "leave it for the last good one");
             let pin = command(&format!("pin {stack} TAG"), "ask for another release");
             let back = Some(rollback).filter(|_| status.rollback.to.is_some());
-            std::iter::once(retry).chain(back).chain([pin]).collect()
+            let agree = || command(&format!("approve {stack}"), "go back to the backup");
+            let agree = offer(status).map(|_| agree());
+            let all = agree.into_iter().chain([retry]).chain(back).chain([pin]);
+            all.collect()
         }
         State::AwaitingApproval => vec![
             command(&format!("plan {stack}"), "see what would be done"),

@@ -148,6 +148,7 @@ pub(super) fn settings(port: u16, user: &str, database: &str) -> DatabaseSetting
         foreign_sessions: ForeignSessions::Hold,
         backup: None,
         manual: std::collections::BTreeMap::new(),
+        restore_backup: state::last_resort::RestoreBackup::Ask,
     }
 }
 

@@ -325,6 +325,7 @@ pub(super) fn life() -> Vec<Vec<Change>> {
                 why: "it fails too".into(),
                 way_out: "steadfast retry shop".into(),
                 frozen: false,
+                no_way_down: false,
                 until: BTreeSet::from([Fact::Healthy, Fact::Target]),
             })),
             act("rollback"),

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use crate::backup::BackupId;
 use crate::drift::{Drift, Wanted};
 use crate::fixture::{container, image, service, stack};
 use crate::instead::Instead;
@@ -61,6 +62,8 @@ pub(super) struct Case {
     pub(super) upgrade: UpgradeBy,
     /// What is tried where a way down fails.
     pub(super) instead: Option<Instead>,
+    /// The backup that takes the place of the database.
+    pub(super) restores: Option<BackupId>,
     /// The service that the database runs as.
     pub(super) database: Option<ServiceName>,
 }
@@ -85,6 +88,7 @@ impl Case {
             way: None,
             upgrade: UpgradeBy::Agent,
             instead: None,
+            restores: None,
             database: Some(service("db")),
         }
     }
@@ -225,6 +229,7 @@ impl Case {
                 end_foreign: false,
                 upgrade: self.upgrade,
                 instead: self.instead.as_ref(),
+                restores: self.restores.as_ref(),
             }),
             dialect: Dialect::Hyphen,
             operation: 9,

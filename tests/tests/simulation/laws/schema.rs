@@ -4,9 +4,11 @@
 use std::time::Duration;
 
 use agent::database::CopyKind;
-use state::journal::{Ending, Kind, OpenOperation, Progress};
+use state::backup::Dumped;
+use state::journal::{Ending, Kind, OpenOperation, Operation, Progress};
+use state::last_resort::RestoreBackup;
 use state::name::{ContainerId, ImageId};
-use state::record::StackRecord;
+use state::record::{Answer, Ask, StackRecord};
 use state::release::{Author, Generation};
 use state::schema_fit::{Direction, SchemaMove, same};
 use state::step::Step;
@@ -162,6 +164,25 @@ impl World {
         }
     }
 
+    /// What loses rows waits for a person, unless they have said before that it may.
+    pub(super) fn is_agreed_to(&mut self, before: &StackRecord, operation: &Operation) {
+        let named = operation.plan.steps.iter().find_map(|step| match step {
+            Step::RestoreBeside {
+                dump: Dumped::Backup(backup),
+            } => Some(backup),
+            _ => None,
+        });
+        let Some(restored) = named else { return };
+        let by_a_person = before.approval.as_ref().is_some_and(|approval| {
+            let of_it = matches!(&approval.ask, Ask::RestoreBackup { backup, .. } if backup == restored);
+            of_it && matches!(approval.answer, Some((Answer::Granted, Author::Person { .. })))
+        });
+        if !by_a_person && self.data.restores != RestoreBackup::Allow {
+            let words = format!("a rollback goes back to the backup {restored}, and nobody has agreed");
+            self.laws.breaks(2, words);
+        }
+    }
+
     /// The image of a running `api` that is not the one which is left.
     fn other_api(&self, left: &ImageId) -> Option<ImageId> {
         let mine = |c: &&crate::world::Container| c.service.as_str() == "api" && c.runs() && !c.oneoff;
@@ -272,7 +293,7 @@ impl World {
     pub(super) fn has_moved_rightly(&mut self, after: &StackRecord, open: &OpenOperation, ending: &Ending) {
         let moves = |step: &Step| matches!(step, Step::Migrate { .. } | Step::TakePlace);
         let operation = &open.operation;
-        if operation.kind == Kind::Restore {
+        if operation.plan.steps.contains(&Step::TakePlace) {
             self.has_restored_rightly(open, ending);
         }
         let by_hand = self.laws.migrated.is_some_and(|at| at >= self.laws.opened_at);

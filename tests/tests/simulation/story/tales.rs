@@ -214,6 +214,7 @@ async fn frozen(host: &mut Host) -> Result<()> {
         why: String::from("a deploy stopped half-way"),
         way_out: String::from("look at the data"),
         frozen: true,
+        no_way_down: false,
         until: [].into(),
     };
     let frozen = [Change::Hold(Some(hold.clone()))];

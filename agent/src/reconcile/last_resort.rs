@@ -1,0 +1,168 @@
+//! Where the schema could not be taken back: which backup there is from before, what would be lost with it, and the
+//! rollback that goes back to it. Whether it is gone back to is `state::last_resort`'s.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use state::last_resort::{Offer, Resort, answered_before, resort};
+use state::observed::Known;
+use state::operation::request_of;
+use state::record::{Approval, Ask, Change};
+use state::release::{Blame, Generation};
+use state::rollback::target;
+use state::schema_fit::{Direction, SchemaMove, same};
+
+use super::{Stack, Stop};
+use crate::backup::{How, Manifest};
+use crate::database::Place;
+
+/// How long counting may take: somebody may be waiting for the pass.
+const COUNTED_WITHIN: Duration = Duration::from_secs(60);
+
+impl Stack {
+    /// Asks a person whether the backup from before is gone back to, once, with what would be lost; or, where they have
+    /// said so before, answers it.
+    pub(super) async fn offer_backup(&mut self) -> Result<(), Stop> {
+        let policy = self
+            .settings
+            .database
+            .as_ref()
+            .map(|settings| settings.restore_backup);
+        let Some(policy) = policy else { return Ok(()) };
+        match resort(&self.record, policy) {
+            Resort::Look if !self.backing_off() => {}
+            Resort::Waits => {
+                self.waits.push(self.an_approval());
+                return Ok(());
+            }
+            _ => return Ok(()),
+        }
+        self.refresh_availability().await?;
+        let now = self.now();
+        self.see_schema_anew(&now).await;
+        let Some((current, to)) = self.left_and_target() else {
+            return Ok(());
+        };
+        let is_down = |way: &SchemaMove| way.direction == Direction::Down;
+        if !self.way_to(&to).as_ref().is_some_and(is_down) {
+            return Ok(());
+        }
+        self.backups_at = None;
+        self.see_backups();
+        let Known::Known(listing) = self.backups.clone() else {
+            return Ok(());
+        };
+        let Some(found) = from_before(&listing.backups, &to) else {
+            return self.no_backup(&to);
+        };
+        let rows = match self.rows_now().await {
+            Ok(rows) => rows,
+            Err(why) => {
+                self.back_off(&format!("the rows cannot be counted: {why}"));
+                return Ok(());
+            }
+        };
+        let age = Timestamp::from_millisecond(now.wall_ms).unwrap_or_default();
+        let age = Duration::try_from(age.duration_since(found.begun)).unwrap_or_default();
+        let offer = Offer {
+            backup: &found.id,
+            age,
+            stands: &found.counted.head,
+            then: &found.counted.tables,
+            now: &rows,
+        };
+        let approval = Approval {
+            ask: Ask::RestoreBackup {
+                from: current.number,
+                to: to.number,
+                backup: found.id.clone(),
+            },
+            request: request_of(&self.record, &current),
+            asked: now,
+            detail: offer.detail(),
+            answer: answered_before(policy),
+        };
+        let name = &self.settings.name;
+        tracing::warn!(stack = %name, "the schema cannot be taken back: {}", approval.detail.join("; "));
+        let goes_on = approval.answer.is_some();
+        let mut changes = vec![Change::Approval(Some(Box::new(approval)))];
+        changes.extend(goes_on.then_some(Change::Hold(None)));
+        self.commit(&changes)
+    }
+
+    /// Goes back to the backup that was agreed to. `false`: none was.
+    pub(super) async fn go_back_to_backup(&mut self) -> Result<bool, Stop> {
+        let policy = self
+            .settings
+            .database
+            .as_ref()
+            .map(|settings| settings.restore_backup);
+        let Some(Resort::Begin { to, backup, by }) = policy.map(|policy| resort(&self.record, policy)) else {
+            return Ok(false);
+        };
+        let (Some(current), Some(target)) = (self.record.current(), self.record.generation(to)) else {
+            return Ok(false);
+        };
+        let blame = Blame::between(&current.release, Some(&target.release));
+        let lost = self
+            .record
+            .approval
+            .as_ref()
+            .map(|approval| approval.detail.join("; "));
+        let why = format!(
+            "the schema of generation {} cannot be taken back: {}",
+            current.number,
+            lost.unwrap_or_default()
+        );
+        let begun = self.begin_to_go_back_with(to, blame, by, &why, Some(&backup));
+        if begun.await? {
+            self.finish_going_back().await?;
+        }
+        Ok(true)
+    }
+
+    fn left_and_target(&self) -> Option<(Generation, Generation)> {
+        let to = target(&self.record, &self.available).ok()?.clone();
+        Some((self.record.current()?.clone(), to))
+    }
+
+    /// There is none: nobody looks for it again, and the hold says so.
+    fn no_backup(&mut self, to: &Generation) -> Result<(), Stop> {
+        let Some(mut hold) = self.record.hold.clone() else {
+            return Ok(());
+        };
+        hold.no_way_down = false;
+        hold.why = format!(
+            "{}; and there is no proven backup with the schema of generation {}",
+            hold.why, to.number
+        );
+        self.commit(&[Change::Hold(Some(hold))])
+    }
+
+    async fn rows_now(&mut self) -> Result<BTreeMap<String, u64>, String> {
+        let settings = self.settings.database.clone().ok_or("there is no database")?;
+        let env = self.env_values();
+        let lookup = move |key: &str| env.get(key).cloned();
+        let place = Place {
+            settings: &settings,
+            address: self.database_address(&settings, &lookup).await,
+            env: &lookup,
+        };
+        let counted = self.edges.maintenance.counts(place, COUNTED_WITHIN).await;
+        counted.map_err(|error| error.to_string())
+    }
+}
+
+/// The newest that was restored once, of the database itself, with the schema at which a generation was proven.
+fn from_before<'a>(backups: &'a [Manifest], to: &Generation) -> Option<&'a Manifest> {
+    let schema = to.schema.as_ref()?;
+    let fits = |backup: &&Manifest| {
+        let proven = backup
+            .verified
+            .as_ref()
+            .is_some_and(|verified| verified.how == How::Restored);
+        proven && backup.copy.is_none() && same(schema, &backup.counted.head)
+    };
+    backups.iter().filter(fits).max_by(|a, b| a.id.cmp(&b.id))
+}
