@@ -4,6 +4,7 @@
 mod as_it_was;
 mod backups;
 mod restore;
+mod rows;
 mod schema;
 
 use std::collections::BTreeMap;
@@ -458,6 +459,9 @@ impl Executor<'_> {
             }
             Step::Watch { targets, span } => self.watch(open, targets, *span).await?,
             Step::ReadMigrations { .. }
+            | Step::ReadLosses { .. }
+            | Step::SaveRows { .. }
+            | Step::PutIn { .. }
             | Step::Backup { .. }
             | Step::VerifyBackup { .. }
             | Step::HandOn { .. }

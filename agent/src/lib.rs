@@ -15,6 +15,7 @@ pub mod log;
 pub mod preview;
 pub mod probe;
 pub mod reconcile;
+pub mod rows;
 pub mod run;
 pub mod shared;
 pub mod signal;

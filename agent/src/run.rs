@@ -23,6 +23,7 @@ use crate::engine::DockerEngine;
 use crate::inputs;
 use crate::probe::NetProber;
 use crate::reconcile::{Edges, Inbox, Nudge, Stack, Wish};
+use crate::rows::Keeper;
 use crate::shared::{Order, Refusal, Shared};
 use crate::signal::{Signal, Signals};
 use crate::watch::{FileWatch, WatchError};
@@ -309,7 +310,9 @@ pub(crate) fn edges(settings: &Settings, store: Arc<dyn Store>) -> Result<Edges,
     let (engine, clock) = (Arc::new(DockerEngine::new(address)), Arc::new(clock));
     let postgres = Arc::new(Postgres::new(DATABASE_WITHIN));
     let kept = backup::Store::new(Arc::new(HostFiles), &settings.agent.state_dir);
+    let rows = Keeper::new(postgres.clone(), Arc::new(HostFiles), &settings.agent.state_dir);
     Ok(Edges {
+        rows: Arc::new(rows),
         backups: Arc::new(Archive::new(
             engine.clone(),
             postgres.clone(),

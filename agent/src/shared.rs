@@ -126,6 +126,8 @@ pub struct Readiness {
     pub to: Option<GenerationNumber>,
     /// Why not, or what stands in the way, for people.
     pub why_not: Option<String>,
+    /// What it would take out of the database, a line each.
+    pub destroys: Vec<String>,
 }
 
 /// What a person can ask of the daemon.

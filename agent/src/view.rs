@@ -24,7 +24,7 @@ mod release;
 pub(crate) mod sample;
 mod seen;
 
-pub use backups::{BackupList, BackupRow, Backups, Beside, DamagedBackup, VerifiedRow};
+pub use backups::{BackupList, BackupRow, Backups, Beside, DamagedBackup, TakenBackRow, VerifiedRow};
 pub use doing::{Approval, Hold, NextUp, OperationNow, Pause, ProgressNow, Rollback};
 pub use health::{Failing, FailingProbe, Probe, Trial};
 pub use history::{GenerationRow, History, OperationRow, StepRow};
@@ -133,6 +133,9 @@ pub struct Status {
     /// What was left beside the database.
     #[serde(default)]
     pub beside: Vec<Beside>,
+    /// What rollbacks have taken out of the database, the newest first.
+    #[serde(default)]
+    pub taken_back: Vec<TakenBackRow>,
     /// The backups, in short.
     #[serde(default)]
     pub backups: Option<Backups>,
@@ -184,6 +187,12 @@ impl Status {
             probes: health::probes(snapshot),
             schema: snapshot.schema.as_ref().map(Schema::of),
             beside: snapshot.beside.iter().map(Beside::of).collect(),
+            taken_back: record
+                .taken_back
+                .iter()
+                .rev()
+                .map(|(of, taken)| TakenBackRow::of(*of, taken))
+                .collect(),
             backups: Backups::of(snapshot),
             engine: seen::engine(snapshot),
         }

@@ -514,6 +514,33 @@ fn backups_have_a_schedule_a_term_and_somebody_who_takes_them_away() {
 }
 
 #[test]
+fn queries_of_the_operators_are_queries() {
+    let text = "[stack.a]\ndirectory = \"/a\"\nprobe = []\n[stack.a.database]\nservice = \"db\"\n[stack.a.database.preserve]\n\
+        all = \"\"\"\nselect *\nfrom t;\n\"\"\"\ncounted = \"WITH x AS (SELECT 1) SELECT * FROM x\"";
+    let database = read(text).stacks.into_values().next().unwrap().database.unwrap();
+    let queries: Vec<_> = database
+        .preserve
+        .iter()
+        .map(|own| (own.name.as_str(), own.query.as_str()))
+        .collect();
+    assert_eq!(
+        queries,
+        [
+            ("all", "select *\nfrom t"),
+            ("counted", "WITH x AS (SELECT 1) SELECT * FROM x")
+        ]
+    );
+
+    check_stack(
+        "[stack.a.database]\nservice = \"db\"\n[stack.a.database.preserve]\na = \"DELETE FROM t\"\nb = \"\"\nc = 3",
+        expect![[r#"
+            steadfast.toml:7:5: stack.a.database.preserve.a: this is no query (write a SELECT: what it gives is kept)
+            steadfast.toml:8:5: stack.a.database.preserve.b: this is no query (write a SELECT: what it gives is kept)
+            steadfast.toml:9:5: stack.a.database.preserve.c: expected a string, found the integer 3 (put it in quotes: "3")"#]],
+    );
+}
+
+#[test]
 fn what_moves_a_schema_is_said_whole_or_not_at_all() {
     let text = "[stack.a]\ndirectory = \"/a\"\nprobe = []\n[stack.a.database]\nservice = \"db\"\nforeign_sessions = \"end\"\n\
         [stack.a.database.migrations]\ntool = \"alembic\"\nservice = \"api\"\nprogram = [\"python3\", \"-m\", \"alembic\"]\n\

@@ -59,6 +59,10 @@ pub enum Bug {
     OldDatabaseGoes,
     /// 8: the copy that a rollback has left is dropped before there is a backup of it.
     CopyGoesUnsaved,
+    /// 8: the copy that a rollback has left is dropped before its rows are kept for putting them back.
+    CopyGoesUnread,
+    /// 8: a release that brings a column back does not get what was in it.
+    RowsStayOut,
     /// 9: a probe without an answer fails.
     UnknownIsFailing,
     /// 9: a list that cannot be had is empty.

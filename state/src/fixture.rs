@@ -137,6 +137,7 @@ pub(crate) fn downgrade(image: &ImageId, crossed: &str, to: &str) -> SchemaMove 
             .split_whitespace()
             .map(|name| name.parse().unwrap())
             .collect(),
+        losses: crate::taken_back::Losses::new(),
     }
 }
 

@@ -10,6 +10,7 @@ use crate::observed::SchemaHead;
 use crate::plan::Plan;
 use crate::release::{Author, GenerationNumber};
 use crate::step::Step;
+use crate::taken_back::{Losses, PutIn, Saved};
 use crate::time::Moment;
 
 /// What an operation is for.
@@ -93,6 +94,12 @@ pub enum Outcome {
     Read(History),
     /// What stands for the schema as it is.
     Schema(SchemaMark),
+    /// What the way back of an image's revisions destroys, as far as its scripts could be read.
+    Losses(Losses),
+    /// What was kept of what a way back has taken out of the database.
+    Saved(Saved),
+    /// What became of it.
+    PutIn(PutIn),
     /// It is done, and there is something to be told about it, for people.
     Told(String),
 }

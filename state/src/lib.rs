@@ -36,4 +36,5 @@ pub mod schema_fit;
 pub mod stack_spec;
 pub mod step;
 pub mod strangers;
+pub mod taken_back;
 pub mod time;

@@ -78,6 +78,15 @@ impl MigrationTool {
         }
     }
 
+    /// Writes, without a database, what it would do on its way back from the newest revision to the first. Where there are
+    /// several newest ones it has no word for it.
+    pub fn way_back(&self, image: &ImageId) -> Migration {
+        Migration {
+            within: self.timeout.min(READ_WITHIN),
+            ..self.call(image, &["downgrade", "head:base", "--sql"])
+        }
+    }
+
     /// Brings the schema up to `to`, which is all of `heads`, or one revision. `None`: the tool has no word for it.
     pub fn upgrade(&self, image: &ImageId, to: &SchemaHead, heads: &BTreeSet<Revision>) -> Option<Migration> {
         let to = match to {

@@ -112,6 +112,12 @@ impl History {
         Ok(crossed)
     }
 
+    /// Whether all of these are applied where the schema stands at `head`.
+    pub fn has_applied(&self, head: &SchemaHead, revisions: &[Revision]) -> bool {
+        let applied = self.applied(head);
+        applied.is_ok_and(|applied| revisions.iter().all(|revision| applied.contains(revision)))
+    }
+
     /// What an upgrade from one head to another applies, in the order in which it does.
     pub fn up(&self, from: &SchemaHead, to: &SchemaHead) -> Result<Vec<Revision>, NoWay> {
         let mut crossed = self.down(to, from)?;
@@ -251,6 +257,9 @@ mod tests {
     fn heads_are_what_nothing_follows() {
         assert_eq!(history("a: b:a c:a").unwrap().heads(), set("b c"));
         assert_eq!(history("a: b:a c:a m:b,c").unwrap().heads(), set("m"));
+        let line = history("a: b:a c:b").unwrap();
+        let applied = |head: &str, names: &str| line.has_applied(&at(head), &Vec::from_iter(set(names)));
+        assert!(applied("c", "b c") && applied("b", "a") && !applied("b", "b c") && !applied("x", "a"));
         assert_eq!(history("").unwrap().heads(), set(""));
     }
 

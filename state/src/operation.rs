@@ -9,6 +9,7 @@ use crate::release::{Author, Blame, Generation, GenerationNumber, Quarantine, Re
 use crate::schema_fit::{Direction, head, same};
 use crate::stack_spec::OnUpdateFailure;
 use crate::step::{Step, Target};
+use crate::taken_back::TakenBack;
 use crate::time::Moment;
 
 /// What is next in an open operation.
@@ -233,6 +234,7 @@ pub fn ended(record: &StackRecord, open: &OpenOperation, halt: &Halt, now: &Mome
         Halt::Done => {
             let mut changes = vec![end(Ending::Succeeded)];
             changes.extend(after_success(record, open, now));
+            changes.extend(taken_back(open, now));
             changes
         }
         Halt::TakenBack { why, passing } => {
@@ -250,6 +252,7 @@ pub fn ended(record: &StackRecord, open: &OpenOperation, halt: &Halt, now: &Mome
         Halt::Paused { why } => {
             let mut changes = vec![end(Ending::Paused { why: why.clone() })];
             changes.extend(after_pausing(open, why, now));
+            changes.extend(taken_back(open, now));
             changes
         }
         Halt::Left { why, passing } => {
@@ -262,6 +265,7 @@ pub fn ended(record: &StackRecord, open: &OpenOperation, halt: &Halt, now: &Mome
             } else {
                 after_leaving(record, open, why, now)
             });
+            changes.extend(taken_back(open, now));
             changes
         }
         Halt::Stuck { why } => {
@@ -356,6 +360,28 @@ fn after_restoring(record: &StackRecord, open: &OpenOperation, now: &Moment) -> 
         }
     }
     changes
+}
+
+/// What it has taken out of the database, where it leaves the schema where it has taken it.
+fn taken_back(open: &OpenOperation, now: &Moment) -> Vec<Change> {
+    let steps = open.operation.plan.steps.iter().enumerate();
+    let down = steps.filter_map(|(index, step)| match step {
+        Step::Migrate { way } if way.direction == Direction::Down => open.outcome(index).map(|_| way),
+        _ => None,
+    });
+    let taken = down.filter_map(|way| {
+        let taken = TakenBack {
+            at: now.clone(),
+            from: way.from.clone()?,
+            to: way.to.clone(),
+            revisions: way.revisions.clone(),
+            losses: way.losses.clone(),
+            saved: None,
+            put_in: None,
+        };
+        Some(Change::TakeBack(open.operation.id, Box::new(taken)))
+    });
+    taken.collect()
 }
 
 /// It failed for good, and what ran before runs.
@@ -565,6 +591,9 @@ fn fetched(open: &OpenOperation) -> Vec<Change> {
             }
             (Step::ReadMigrations { by }, Some(Outcome::Read(history))) => {
                 Some(Change::Learn(by.image.clone(), history.clone()))
+            }
+            (Step::ReadLosses { by }, Some(Outcome::Losses(losses))) => {
+                Some(Change::LearnLosses(by.image.clone(), losses.clone().into()))
             }
             _ => None,
         })

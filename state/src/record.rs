@@ -11,12 +11,15 @@ use crate::common::Common;
 use crate::data_change::CarriedTargets;
 use crate::health::HealthRecord;
 pub use crate::hold::Hold;
-use crate::journal::{Entry, Event, IllegalTransition, OpenOperation, Operation};
+use crate::journal::{Entry, Event, IllegalTransition, OpenOperation, Operation, Outcome};
 use crate::migrations::History;
 use crate::name::{AskId, ContainerId, Digest, ImageId, ServiceName, StackName};
 use crate::observed::{Carried, ContainerObs, SchemaHead};
 use crate::release::{Author, Generation, GenerationNumber, Quarantine, Request, Verdict};
 use crate::retention::{self, Surplus};
+use crate::schema_fit::{Direction, SchemaMove};
+use crate::step::Step;
+use crate::taken_back::{AllTakenBack, Losses, Return, TakenBack};
 use crate::time::Moment;
 
 /// A pause for working by hand. It ends by itself.
@@ -184,6 +187,12 @@ pub struct StackRecord {
     /// The image that each service's containers ran on last: what it has written to its data outlives the container.
     #[serde(default)]
     pub written: BTreeMap<ServiceName, ImageId>,
+    /// What the way back of each revision destroys, by the image that has the scripts, as far as they were read.
+    #[serde(default)]
+    pub losses: BTreeMap<ImageId, Common<Losses>>,
+    /// What ways back of the schema have taken out of the database, by operation.
+    #[serde(default)]
+    pub taken_back: Common<AllTakenBack>,
 }
 
 /// One durable change. A batch is one transaction.
@@ -245,6 +254,10 @@ pub enum Change {
     LetGo(Option<Moment>),
     /// The migrations that an image has.
     Learn(ImageId, History),
+    /// What the way back of its revisions destroys.
+    LearnLosses(ImageId, Common<Losses>),
+    /// An operation has taken the schema back.
+    TakeBack(u64, Box<TakenBack>),
     /// The database lets nobody in from here on, for this operation; or everybody again.
     Bar(Option<u64>),
     /// A container of a service was seen to run on an image.
@@ -307,6 +320,8 @@ impl StackRecord {
             histories: BTreeMap::new(),
             barred: None,
             written: BTreeMap::new(),
+            losses: BTreeMap::new(),
+            taken_back: AllTakenBack::new().into(),
         }
     }
 
@@ -380,6 +395,26 @@ impl StackRecord {
         targets
     }
 
+    /// The rows of which some have a place again once the schema was moved up this way, the newest first.
+    pub fn returning(&self, way: &SchemaMove) -> Vec<Return> {
+        if way.direction == Direction::Down || bug::is(Bug::RowsStayOut) {
+            return Vec::new();
+        }
+        let crossed = |taken: &TakenBack| {
+            let mut revisions = taken.revisions.iter();
+            revisions.any(|revision| way.revisions.contains(revision))
+        };
+        let history = self.histories.get(&way.by.image);
+        let all = self.taken_back.iter().rev();
+        all.filter(|(_, taken)| !taken.is_over() && crossed(taken))
+            .map(|(of, taken)| Return {
+                of: *of,
+                saved: taken.saved.is_some(),
+                last: history.is_some_and(|history| history.has_applied(&way.to, &taken.revisions)),
+            })
+            .collect()
+    }
+
     /// Applies one change; on an error the record is as it was.
     pub fn apply(&mut self, change: &Change) -> Result<(), ImpossibleChange> {
         match change {
@@ -426,6 +461,13 @@ impl StackRecord {
             Change::Learn(image, history) => {
                 self.histories.insert(image.clone(), history.clone());
             }
+            Change::LearnLosses(image, losses) => {
+                self.losses.insert(image.clone(), losses.clone());
+            }
+            Change::TakeBack(operation, taken) => {
+                self.taken_back.insert(*operation, (**taken).clone());
+                self.forget_what_is_over();
+            }
             Change::Bar(operation) => self.barred = *operation,
             Change::Wrote(service, image) => {
                 self.written.insert(service.clone(), image.clone());
@@ -459,6 +501,15 @@ impl StackRecord {
             Change::Journal(entry) => {
                 let open = self.operation.as_mut().ok_or(ImpossibleChange::NoOperation)?;
                 open.apply(entry.clone())?;
+                let done = match &entry.event {
+                    Event::Done { index, outcome } => {
+                        open.operation.plan.steps.get(*index).zip(Some(outcome))
+                    }
+                    _ => None,
+                };
+                if let Some((step, outcome)) = done {
+                    keep_of(&mut self.taken_back, step, outcome);
+                }
                 match &entry.event {
                     Event::Ended(_) => self.operation = None,
                     // From here on it may have written.
@@ -519,7 +570,22 @@ impl StackRecord {
         self.rollbacks.drain(..rollbacks);
         self.histories
             .retain(|image, _| !surplus.histories.contains(image));
+        self.losses.retain(|image, _| !surplus.histories.contains(image));
         Ok(())
+    }
+
+    /// Of what was put back, or had nothing in it, the newest stay for people.
+    fn forget_what_is_over(&mut self) {
+        const KEPT: usize = 20;
+        let over: Vec<u64> = self
+            .taken_back
+            .iter()
+            .filter(|(_, taken)| taken.is_over())
+            .map(|(id, _)| *id)
+            .collect();
+        for id in over.iter().take(over.len().saturating_sub(KEPT)) {
+            self.taken_back.remove(id);
+        }
     }
 
     fn known(&mut self, number: GenerationNumber) -> Result<&mut Generation, ImpossibleChange> {
@@ -528,6 +594,22 @@ impl StackRecord {
             .find(|g| g.number == number)
             .map(|g| &mut **g)
             .ok_or(ImpossibleChange::NoGeneration(number))
+    }
+}
+
+/// What a step that is done says of what was taken out of the database.
+fn keep_of(all: &mut Common<AllTakenBack>, step: &Step, outcome: &Outcome) {
+    let (Step::SaveRows { of } | Step::PutIn { of, .. }) = step else {
+        return;
+    };
+    if !all.contains_key(of) {
+        return;
+    }
+    let Some(taken) = all.get_mut(of) else { return };
+    match outcome {
+        Outcome::Saved(saved) => taken.saved = Some(saved.clone()),
+        Outcome::PutIn(put_in) => taken.put_in = Some(put_in.clone()),
+        _ => {}
     }
 }
 

@@ -13,6 +13,7 @@ use crate::name::{ImageId, Revision};
 use crate::observed::{Known, SchemaHead};
 use crate::record::StackRecord;
 use crate::release::{Generation, GenerationNumber, Release};
+use crate::taken_back::Losses;
 
 /// Which way a schema is moved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +38,27 @@ pub struct SchemaMove {
     pub to: SchemaHead,
     /// What is crossed, in this order.
     pub revisions: Vec<Revision>,
+    /// On the way down, what the scripts say that they destroy; those that nobody could read are missing.
+    #[serde(default, skip_serializing_if = "Losses::is_empty")]
+    pub losses: Losses,
+}
+
+impl SchemaMove {
+    /// What is lost to the database on this way, a line each; what of it is kept, and put back later, is not said.
+    pub fn destroys(&self) -> Vec<String> {
+        if self.direction == Direction::Up {
+            return Vec::new();
+        }
+        let mut lines = Vec::new();
+        for revision in &self.revisions {
+            let Some(losses) = self.losses.get(revision) else {
+                lines.push(format!("{revision}: nobody can say what its downgrade destroys"));
+                continue;
+            };
+            lines.extend(losses.iter().map(|loss| format!("{revision}: {loss}")));
+        }
+        lines
+    }
 }
 
 impl fmt::Display for SchemaMove {
@@ -74,15 +96,17 @@ impl Ways<'_> {
     ) -> Result<SchemaMove, String> {
         let histories = &self.record.histories;
         let known = |image: Option<&ImageId>| image.and_then(|image| histories.get_key_value(image));
-        let move_of = |direction, by: Option<Migration>, revisions| {
+        let move_of = |direction, by: Option<Migration>, revisions: Vec<Revision>| {
             let by = by.ok_or_else(|| {
                 format!(
                     "{} is several heads, and the tool goes to one at a time",
                     head(to)
                 )
             })?;
+            let losses = self.losses(&by.image, direction, &revisions);
             Ok(SchemaMove {
                 direction,
+                losses,
                 by,
                 from: Some(is.clone()),
                 to: to.clone(),
@@ -111,6 +135,19 @@ impl Ways<'_> {
             }
             Err(why) => Err(why.to_string()),
         }
+    }
+
+    fn losses(&self, image: &ImageId, direction: Direction, revisions: &[Revision]) -> Losses {
+        let known = self
+            .record
+            .losses
+            .get(image)
+            .filter(|_| direction == Direction::Down);
+        let known = known.into_iter().flat_map(|losses| losses.iter());
+        known
+            .filter(|(revision, _)| revisions.contains(revision))
+            .map(|(revision, losses)| (revision.clone(), losses.clone()))
+            .collect()
     }
 
     /// What becomes of the schema where `release` is deployed. `is`: where it stands; `None`: the database is yet
@@ -159,6 +196,7 @@ fn upgrade_of_what_is_not_there(
         from: None,
         to,
         revisions: Vec::new(),
+        losses: Losses::new(),
     })
 }
 

@@ -189,6 +189,26 @@ pub enum Step {
         /// The command.
         by: Migration,
     },
+    /// Asks the scripts of an image what they would destroy on their way back, in a container without a network. That
+    /// nobody can say changes nothing.
+    ReadLosses {
+        /// The command.
+        by: Migration,
+    },
+    /// Keeps what an operation has taken out of the database on its way back: what its copy has, and the database has
+    /// not.
+    SaveRows {
+        /// The operation.
+        of: u64,
+    },
+    /// Puts what was kept into the database again, where it has a place and nothing else stands there. That it cannot
+    /// be done now changes nothing.
+    PutIn {
+        /// The operation that has taken it out.
+        of: u64,
+        /// Whether what has no place now will have none.
+        last: bool,
+    },
     /// Makes a backup of the database, while everything goes on, and makes sure of it.
     Backup {
         /// How.
@@ -307,6 +327,9 @@ impl Step {
                 | Self::CreateVolume { .. }
                 | Self::Create { .. }
                 | Self::ReadMigrations { .. }
+                | Self::ReadLosses { .. }
+                | Self::SaveRows { .. }
+                | Self::PutIn { .. }
                 | Self::Backup { .. }
                 | Self::VerifyBackup { .. }
                 | Self::HandOn { .. }
@@ -385,6 +408,10 @@ impl Step {
             | Self::GiveRestart { .. }
             | Self::Remove { .. }
             | Self::ReadMigrations { .. }
+            | Self::ReadLosses { .. }
+            | Self::SaveRows { .. }
+            // What stands there again was there before.
+            | Self::PutIn { .. }
             | Self::Backup { .. }
             | Self::VerifyBackup { .. }
             | Self::HandOn { .. }
@@ -478,6 +505,20 @@ impl Step {
                 "read the migrations in image {} of {}",
                 by.image.short(),
                 by.service
+            ),
+            Self::ReadLosses { by } => write!(
+                f,
+                "read what the migrations in image {} of {} would destroy on their way back",
+                by.image.short(),
+                by.service
+            ),
+            Self::SaveRows { of } => write!(
+                f,
+                "keep the rows that operation {of} has taken out of the database"
+            ),
+            Self::PutIn { of, .. } => write!(
+                f,
+                "put the rows back that operation {of} has taken out of the database"
             ),
             Self::Backup { proof, copy } => {
                 match copy {

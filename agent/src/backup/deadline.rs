@@ -9,14 +9,14 @@ pub(super) const CLEAN: Duration = Duration::from_secs(15);
 
 /// When a call has to be over.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Deadline {
+pub(crate) struct Deadline {
     what: &'static str,
     begun: Instant,
     within: Duration,
 }
 
 impl Deadline {
-    pub(super) fn new(what: &'static str, within: Duration) -> Self {
+    pub(crate) fn new(what: &'static str, within: Duration) -> Self {
         Self {
             what,
             begun: Instant::now(),
@@ -25,12 +25,12 @@ impl Deadline {
     }
 
     /// How long it has been, in whole milliseconds.
-    pub(super) fn took(&self) -> Duration {
+    pub(crate) fn took(&self) -> Duration {
         Duration::from_millis(u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX))
     }
 
     /// The time that is left; an error where there is none.
-    pub(super) fn left(&self) -> Result<Duration, BackupError> {
+    pub(crate) fn left(&self) -> Result<Duration, BackupError> {
         let left = self.within.saturating_sub(self.took());
         if left.is_zero() {
             return Err(self.late());
@@ -39,7 +39,7 @@ impl Deadline {
     }
 
     /// It is over.
-    pub(super) fn late(&self) -> BackupError {
+    pub(crate) fn late(&self) -> BackupError {
         BackupError::Late {
             what: self.what,
             within: self.within,

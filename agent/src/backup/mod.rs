@@ -29,12 +29,13 @@ use state::name::{ContainerId, StackName};
 use state::observed::SchemaHead;
 
 pub use self::archive::Archive;
+pub(crate) use self::deadline::Deadline;
 pub use self::error::BackupError;
 pub use self::manifest::{Format, How, Manifest, Verified, Why, id_of};
 pub use self::needs::{Need, needs};
 pub use self::retention::{Keep, surplus};
 pub use self::schedule::next;
-pub(crate) use self::space::show_bytes;
+pub(crate) use self::space::{MARGIN, show_bytes};
 pub use self::store::{Listing, Store};
 use crate::database::Place;
 use config::settings::PgName;

@@ -3,7 +3,7 @@
 use super::manifest::Manifest;
 
 /// So much stays free: the disk is often the database's own.
-pub(super) const MARGIN: u64 = 256 << 20;
+pub(crate) const MARGIN: u64 = 256 << 20;
 
 /// How large the dump of a database of `bytes` may become: as much smaller as the last one was, and a half more; the
 /// first one half of it, since a dump has no indexes and is compressed.

@@ -128,7 +128,7 @@ fn the_fields_of_a_status() {
     let status = merged(all);
     let compared = check_table("`status --json`", &status, &[]);
     let objects = "asked runs gap operation trial failing hold pause approval next drift problems rollback \
-                   services probes schema beside backups engine";
+                   services probes schema beside taken_back backups engine";
     assert_eq!(compared, objects.split_whitespace().collect::<Vec<_>>());
     let list = StatusList {
         format: 1,

@@ -135,6 +135,9 @@ fn operation(row: &OperationRow, reader: &Reader) -> String {
         let head = format!("  {:<10} {:>2}. ", step.outcome, i + 1);
         let what = format!("{}{}", step.what, times(step, reader));
         text.push_str(&hanging(&head, &what, 17, reader.width));
+        if let Some(told) = &step.told {
+            text.push_str(&paragraph(17, told, reader.width));
+        }
     }
     text
 }
@@ -192,6 +195,26 @@ mod tests {
             shop: no generation yet
         "#]],
         );
+    }
+
+    #[test]
+    fn what_a_step_has_to_tell_stands_below_it() {
+        let snapshot = sample::snapshot("taking back");
+        let mut history = History::of(&snapshot.record, &[], &sample::shared());
+        let row = &mut history.operations[0];
+        row.steps.truncate(2);
+        row.steps[0].told = Some(String::from("interval of backtests: 10 of 10 rows put back"));
+        let text = of_operations(&history, &sample::reader());
+        expect![[r#"
+            operation 12: deploy of generation 3, open
+              begun      2025-06-02 13:59:54, by steadfast
+              because    desired.toml asks for v1.6.0
+              failed     the port 8080 is taken
+              done        1. create api-1 from 01537f435b1b [13:59:54, 135ms]
+                             interval of backtests: 10 of 10 rows put back
+              done        2. stop api (c7aa851d3bc1), by force after 10 s [13:59:54, 2.4s]
+        "#]]
+        .assert_eq(&anstream::adapter::strip_str(&text).to_string());
     }
 
     #[test]

@@ -43,7 +43,7 @@ pub enum DatabaseError {
 }
 
 impl DatabaseError {
-    pub(super) fn other(said: impl Into<String>) -> Self {
+    pub(crate) fn other(said: impl Into<String>) -> Self {
         let said = said.into();
         Self::Other { said, code: None }
     }
@@ -67,7 +67,7 @@ impl DatabaseError {
     }
 
     /// With `change` made to every word of it.
-    pub(super) fn map(self, change: impl Fn(&str) -> String) -> Self {
+    pub(crate) fn map(self, change: impl Fn(&str) -> String) -> Self {
         match self {
             Self::Unknown(said) => Self::Unknown(change(&said)),
             Self::Rights { said, code } => Self::Rights {

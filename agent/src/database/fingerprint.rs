@@ -10,8 +10,13 @@ use super::link::Link;
 use super::login::Login;
 
 /// Schemas of the applications.
-pub(super) const OURS: &str = "n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') \
+pub(crate) const OURS: &str = "n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') \
      AND n.nspname NOT LIKE 'pg\\_temp\\_%' AND n.nspname NOT LIKE 'pg\\_toast\\_temp\\_%'";
+
+/// As [`CANONICAL`], in a transaction that may (`READ WRITE`) or may not write.
+pub(crate) fn session_forms(access: &str) -> String {
+    CANONICAL.replace("READ ONLY", access)
+}
 
 /// However the role and the database are set, the same is written in the same way, and the whole of
 /// it is of one instant.

@@ -9,7 +9,7 @@ use config::settings::PgName;
 use config::show_duration;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use tokio_postgres::{Client, CopyInSink, SimpleQueryMessage, SimpleQueryRow};
+use tokio_postgres::{Client, CopyInSink, CopyOutStream, SimpleQueryMessage, SimpleQueryRow};
 
 use super::DatabaseError;
 use super::close::sessions_of;
@@ -26,7 +26,7 @@ const GOODBYE: Duration = Duration::from_millis(500);
 const TURN: i32 = 0x5354_4459;
 
 /// A connection that is driven by a task of its own.
-pub(super) struct Link {
+pub(crate) struct Link {
     client: Client,
     task: Task,
 }
@@ -42,12 +42,12 @@ impl Drop for Task {
 
 impl Link {
     /// To the database itself.
-    pub(super) async fn to(login: &Login, within: Duration) -> Result<Self, DatabaseError> {
+    pub(crate) async fn to(login: &Login, within: Duration) -> Result<Self, DatabaseError> {
         Self::connect(login, login.database()?.as_str(), within).await
     }
 
     /// To another database of the same server, to change `database` from outside.
-    pub(super) async fn beside(
+    pub(crate) async fn beside(
         login: &Login,
         database: &PgName,
         within: Duration,
@@ -65,7 +65,7 @@ impl Link {
 
     /// As [`Link::beside`], and alone in it: whoever was before us, and has not noticed yet that its
     /// client is gone, has come to its end.
-    pub(super) async fn alone(
+    pub(crate) async fn alone(
         login: &Login,
         database: &PgName,
         within: Duration,
@@ -84,7 +84,7 @@ impl Link {
         }
     }
 
-    pub(super) async fn connect(
+    pub(crate) async fn connect(
         login: &Login,
         database: &str,
         within: Duration,
@@ -107,27 +107,32 @@ impl Link {
     }
 
     /// Says goodbye to the server; what comes of it changes nothing.
-    pub(super) async fn end(self) {
+    pub(crate) async fn end(self) {
         let Self { client, mut task } = self;
         drop(client);
         let _ = timeout(GOODBYE, &mut task.0).await;
     }
 
-    pub(super) fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         !self.client.is_closed()
     }
 
-    pub(super) async fn run(&self, sql: &str) -> Result<(), DatabaseError> {
+    pub(crate) async fn run(&self, sql: &str) -> Result<(), DatabaseError> {
         self.client.simple_query(sql).await?;
         Ok(())
     }
 
     /// Begins to send the rows that `sql`, a `COPY … FROM stdin`, asks for.
-    pub(super) async fn copy_in(&self, sql: &str) -> Result<CopyInSink<Cursor<Vec<u8>>>, DatabaseError> {
+    pub(crate) async fn copy_in(&self, sql: &str) -> Result<CopyInSink<Cursor<Vec<u8>>>, DatabaseError> {
         Ok(self.client.copy_in(sql).await?)
     }
 
-    pub(super) async fn rows(&self, sql: &str) -> Result<Vec<SimpleQueryRow>, DatabaseError> {
+    /// The rows that `sql`, a `COPY … TO STDOUT`, gives, piece by piece.
+    pub(crate) async fn copy_out(&self, sql: &str) -> Result<CopyOutStream, DatabaseError> {
+        Ok(self.client.copy_out(sql).await?)
+    }
+
+    pub(crate) async fn rows(&self, sql: &str) -> Result<Vec<SimpleQueryRow>, DatabaseError> {
         let row = |message| match message {
             SimpleQueryMessage::Row(row) => Some(row),
             _ => None,
@@ -142,13 +147,13 @@ impl Link {
     }
 
     /// The one value that `sql` asks for; `None` is NULL, or no row.
-    pub(super) async fn value(&self, sql: &str) -> Result<Option<String>, DatabaseError> {
+    pub(crate) async fn value(&self, sql: &str) -> Result<Option<String>, DatabaseError> {
         let rows = self.rows(sql).await?;
         Ok(rows.first().and_then(|row| row.get(0)).map(str::to_owned))
     }
 
     /// As `run`; where others are in the way, they are those connected to `database`.
-    pub(super) async fn run_on(&self, database: &PgName, sql: &str) -> Result<(), DatabaseError> {
+    pub(crate) async fn run_on(&self, database: &PgName, sql: &str) -> Result<(), DatabaseError> {
         match self.run(sql).await {
             Err(DatabaseError::InUse { said, .. }) => {
                 // What is asked next must not be refused because the transaction failed.
@@ -161,7 +166,7 @@ impl Link {
     }
 
     /// Who holds an advisory lock in the database of this connection, beside ourselves.
-    pub(super) async fn holders(
+    pub(crate) async fn holders(
         &self,
         high: i32,
         low: Option<i32>,
@@ -198,7 +203,7 @@ fn bounds(within: Duration) -> String {
 
 impl Login {
     /// The name of the database.
-    pub(super) fn database(&self) -> Result<PgName, DatabaseError> {
+    pub(crate) fn database(&self) -> Result<PgName, DatabaseError> {
         let name = self.config.get_dbname().or_else(|| self.config.get_user());
         let name = name.ok_or_else(|| DatabaseError::other("the database URL names no database"))?;
         name.parse()
@@ -206,7 +211,7 @@ impl Login {
     }
 
     /// Bounds `work` in time, and takes the secrets out of what it says.
-    pub(super) async fn bounded<T>(
+    pub(crate) async fn bounded<T>(
         &self,
         within: Duration,
         work: impl Future<Output = Result<T, DatabaseError>>,
@@ -222,12 +227,12 @@ impl Login {
 }
 
 /// An identifier as SQL takes any (Postgres, "Lexical Structure").
-pub(super) fn quoted(name: &str) -> String {
+pub(crate) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 /// A text as SQL takes any, whatever `standard_conforming_strings` says.
-pub(super) fn literal(text: &str) -> String {
+pub(crate) fn literal(text: &str) -> String {
     let escaped = text.replace('\\', "\\\\").replace('\'', "''");
     let mark = if text.contains('\\') { "E" } else { "" };
     format!("{mark}'{escaped}'")

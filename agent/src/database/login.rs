@@ -38,7 +38,7 @@ pub(super) enum Trust {
 }
 
 /// All that is needed to connect.
-pub(super) struct Login {
+pub(crate) struct Login {
     pub(super) config: Config,
     pub(super) trust: Trust,
     /// Never to be shown; longest first.
@@ -114,7 +114,7 @@ impl Login {
     }
 
     /// `words` without any of the secrets.
-    pub(super) fn redact(&self, words: &str) -> String {
+    pub(crate) fn redact(&self, words: &str) -> String {
         let hide = |words: String, secret: &String| words.replace(secret.as_str(), "…");
         self.secrets.iter().fold(words.to_owned(), hide)
     }

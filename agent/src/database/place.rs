@@ -34,7 +34,7 @@ impl Place<'_> {
         self.login()?.database()
     }
 
-    pub(super) fn login(&self) -> Result<Login, DatabaseError> {
+    pub(crate) fn login(&self) -> Result<Login, DatabaseError> {
         Login::new(&self.settings.access, self.address, self.env).map_err(DatabaseError::Unknown)
     }
 }

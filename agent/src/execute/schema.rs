@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use config::settings::DatabaseSettings;
 use state::bug::{self, Bug};
+use state::common::Common;
 use state::journal::{OpenOperation, Outcome, SchemaMark};
 use state::migration_tool::{Migration, read_history};
 use state::name::{ContainerId, StackName};
@@ -13,6 +14,7 @@ use state::observed::{Known, SchemaHead};
 use state::schema_fit::{Direction, SchemaMove, head, same};
 use state::stack_spec::{EnvValue, StackSpec};
 use state::step::Step;
+use state::taken_back::AllTakenBack;
 
 use super::{AWAY, Executor, Failure, Trouble, UNDO_TRIES, final_};
 use crate::backup::{Backups, Tell};
@@ -22,6 +24,7 @@ use crate::database::{
 };
 use crate::engine::{EngineError, OnceNetwork, OneOff, Ran, without};
 use crate::probe::address_of;
+use crate::rows::Rows;
 
 /// How long one question to the database may take, or one word.
 pub(super) const WORD: Duration = Duration::from_secs(60);
@@ -44,6 +47,10 @@ pub struct Work<'a> {
     pub maintenance: &'a dyn Maintenance,
     /// Its backups.
     pub backups: &'a dyn Backups,
+    /// The rows that were taken out of it.
+    pub rows: &'a dyn Rows,
+    /// By which operations.
+    pub taken_back: Common<AllTakenBack>,
     /// Told how far a backup is.
     pub tell: Tell<'a>,
     /// What the release is made of that is gone to, or asked for.
@@ -76,6 +83,9 @@ impl Executor<'_> {
         let operation = open.operation.id;
         match step {
             Step::ReadMigrations { by } => return self.read_migrations(work, open, index, by).await,
+            Step::ReadLosses { by } => return self.read_losses(work, open, index, by).await,
+            Step::SaveRows { of } => return self.save_rows(work, *of).await,
+            Step::PutIn { of, last } => return self.put_in(work, open, index, *of, *last).await,
             Step::Backup { proof, copy } => return self.back_up(work, open, *proof, *copy).await,
             Step::HandOn { command, within } => return self.hand_on(work, open, command, *within).await,
             Step::VerifyBackup { backup, proof } => return self.verify_backup(work, backup, *proof).await,
@@ -312,7 +322,7 @@ impl Executor<'_> {
     }
 
     /// Runs a command of the tool. Inner `Err`: it was ended, because it took too long.
-    async fn run(
+    pub(super) async fn run(
         &self,
         spec: Option<&StackSpec>,
         open: &OpenOperation,
@@ -430,7 +440,7 @@ fn was_killed(ran: &Ran) -> bool {
     matches!(ran.code, SIGKILL | SIGTERM) || (ran.code == WITH_ITS_ENGINE && silent)
 }
 
-fn ended(spec: Option<&StackSpec>, by: &Migration, ran: &Ran) -> String {
+pub(super) fn ended(spec: Option<&StackSpec>, by: &Migration, ran: &Ran) -> String {
     format!(
         "`{}` ended with code {}: {}",
         by.command.join(" "),

@@ -125,6 +125,8 @@ impl Stack {
                 database: &*edges.database,
                 maintenance: &*edges.maintenance,
                 backups: &*edges.backups,
+                rows: &*edges.rows,
+                taken_back: self.record.taken_back.clone(),
                 tell: &count,
                 to: wanted.as_ref().map(|w| &*w.spec).or(asked.as_deref()),
                 from: left.as_ref().map(|w| &*w.spec),
@@ -157,6 +159,7 @@ impl Stack {
         self.record.carried = known.carried;
         self.record.barred = known.barred;
         self.record.written = known.written;
+        self.record.taken_back = known.taken_back;
         if let (Some(Halt::Done), Some(open)) = (&halt, self.record.operation.clone()) {
             let made = self.volumes_made(&open).await?;
             self.commit_urgent(&made)?;

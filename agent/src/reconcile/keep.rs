@@ -35,6 +35,8 @@ enum Due {
     Copy(u64, PgName),
     /// The database: its time has come.
     Scheduled(Proof),
+    /// What this operation has taken out of the database has its place again.
+    PutIn(u64),
 }
 
 impl Stack {
@@ -88,7 +90,7 @@ impl Stack {
         let Some(due) = self.backup_due() else {
             return Ok(());
         };
-        let of_a_copy = matches!(due, Due::Copy(..));
+        let (of_a_copy, of_rows) = (matches!(due, Due::Copy(..)), matches!(due, Due::PutIn(_)));
         let (why, plan) = match due {
             Due::Copy(operation, name) => {
                 let why = format!("operation {operation} has copied the database before it took it back");
@@ -100,7 +102,21 @@ impl Stack {
                     name: name.as_str().to_owned(),
                 };
                 let backup = Some(backup).filter(|_| !bug::is(Bug::CopyGoesUnsaved));
-                (why, self.handed_on(backup.into_iter().chain([drop]).collect()))
+                let unsaved = self
+                    .record
+                    .taken_back
+                    .get(&operation)
+                    .is_some_and(|taken| taken.saved.is_none());
+                let save =
+                    (unsaved && !bug::is(Bug::CopyGoesUnread)).then_some(Step::SaveRows { of: operation });
+                (
+                    why,
+                    self.handed_on(save.into_iter().chain(backup).chain([drop]).collect()),
+                )
+            }
+            Due::PutIn(of) => {
+                let why = format!("what operation {of} has taken out of the database has its place again");
+                (why, Plan::of(vec![Step::PutIn { of, last: true }]))
             }
             Due::Scheduled(proof) => {
                 let backup = Step::Backup { proof, copy: None };
@@ -121,11 +137,18 @@ impl Stack {
         };
         // What fails again and again of a copy must not keep the schedule waiting, nor fill the disk.
         if of_a_copy {
-            self.copy_tried = self.backup_problem.as_ref().map(|_| {
-                let times = self.copy_tried.as_ref().map_or(0, |(times, _)| times + 1);
-                let wait = PATIENCE * 2_u32.pow(times.min(7));
-                (times, self.now().plus(wait))
-            });
+            self.copy_tried = self
+                .backup_problem
+                .as_ref()
+                .map(|_| self.more_patience(self.copy_tried.as_ref()));
+        }
+        if of_rows {
+            self.put_in_tried = self
+                .backup_problem
+                .as_ref()
+                .map(|_| self.more_patience(self.put_in_tried.as_ref()));
+            // It says nothing about when a backup may be made.
+            return Ok(());
         }
         if self.record.operation.is_none() {
             self.backup_not_before = Some(self.now().plus(PATIENCE));
@@ -148,7 +171,37 @@ impl Stack {
         Plan::of(steps)
     }
 
+    /// What failed is tried again later each time.
+    fn more_patience(&self, tried: Option<&(u32, Moment)>) -> (u32, Moment) {
+        let times = tried.map_or(0, |(times, _)| times + 1);
+        let wait = PATIENCE * 2_u32.pow(times.min(7));
+        (times, self.now().plus(wait))
+    }
+
+    /// The newest rows that are kept, and whose place the schema has again: a stack brings it up by itself, or a person.
+    fn rows_due(&self) -> Option<u64> {
+        if self
+            .put_in_tried
+            .as_ref()
+            .is_some_and(|(_, at)| !self.now().until(at).is_zero())
+        {
+            return None;
+        }
+        let Some(Known::Known(head)) = &self.schema else {
+            return None;
+        };
+        let current = self.record.current()?;
+        let image = current.release.images.get(&self.tool()?.service)?;
+        let history = self.record.histories.get(image)?;
+        let mut all = self.record.taken_back.iter().rev();
+        all.find(|(_, taken)| taken.waits() && history.has_applied(head, &taken.revisions))
+            .map(|(of, _)| *of)
+    }
+
     fn backup_due(&self) -> Option<Due> {
+        if let Some(of) = self.rows_due() {
+            return Some(Due::PutIn(of));
+        }
         let proven = self
             .record
             .current()
@@ -192,6 +245,7 @@ impl Stack {
 
     /// What neither the number nor the age keeps, and nothing needs, goes.
     async fn forget_backups(&mut self) {
+        self.forget_rows();
         let Some(settings) = self.backup_settings() else {
             return;
         };
@@ -219,6 +273,23 @@ impl Stack {
             self.backups_at = None;
         }
         self.see_backups();
+    }
+}
+
+impl Stack {
+    /// What was kept of operations that nobody remembers.
+    fn forget_rows(&mut self) {
+        let now = self.now();
+        let lately = self.forgot_rows_at.as_ref().and_then(|at| now.since(at));
+        if lately.is_some_and(|age| age < FORGET_EVERY) || self.record.operation.is_some() || self.only_looks
+        {
+            return;
+        }
+        self.forgot_rows_at = Some(now);
+        let known = self.record.taken_back.keys().copied().collect();
+        if let Err(error) = self.edges.rows.keep_only(&self.settings.name, &known) {
+            tracing::warn!(stack = %self.settings.name, %error, "rows that were kept are not removed");
+        }
     }
 }
 

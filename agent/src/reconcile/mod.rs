@@ -51,6 +51,7 @@ use crate::database::{Database, DatabaseCopy, Maintenance};
 use crate::engine::{Engine, EngineError, EngineInfo};
 use crate::inputs::{Inputs, Look};
 use crate::probe::Prober;
+use crate::rows::Rows;
 use crate::shared::{Next, Shared};
 use crate::watch::Settled;
 
@@ -80,6 +81,8 @@ pub struct Edges {
     pub maintenance: Arc<dyn Maintenance>,
     /// Its backups.
     pub backups: Arc<dyn Backups>,
+    /// The rows that were taken out of it.
+    pub rows: Arc<dyn Rows>,
     /// Health probes.
     pub prober: Arc<dyn Prober>,
     /// The clock.
@@ -206,6 +209,10 @@ pub struct Stack {
     copy_tried: Option<(u32, Moment)>,
     /// When it was last looked which backups may go; and since when this agent looks at all.
     forgot_at: Option<Moment>,
+    /// How often it could not be done that rows which were taken back are put in, and when it is tried again.
+    put_in_tried: Option<(u32, Moment)>,
+    /// When it was last looked which of them may go.
+    forgot_rows_at: Option<Moment>,
     opened_at: Moment,
     waits: Vec<String>,
     /// Whether the disk was full in the last pass.
@@ -297,6 +304,8 @@ impl Stack {
             backup_not_before: None,
             copy_tried: None,
             forgot_at: None,
+            put_in_tried: None,
+            forgot_rows_at: None,
             opened_at,
             waits: Vec::new(),
             next: None,

@@ -75,11 +75,13 @@ impl Stack {
         let instead = way
             .zip(settings)
             .and_then(|(way, settings)| instead_of(way, &settings.manual));
+        let returns = way.map(|way| self.record.returning(way)).unwrap_or_default();
         let ground = Ground {
             schema: way.map(|way| Schema {
                 instead: instead.as_ref().filter(|_| restores.is_none()),
                 restores,
                 way,
+                returns: &returns,
                 database: database.as_ref(),
                 end_foreign,
                 upgrade: self.tool().map(|tool| tool.upgrade).unwrap_or_default(),
@@ -223,7 +225,7 @@ impl Stack {
         let drift = self.drift_from(&wanted);
         let id = self.edges.store.next_operation_id()?;
         let plan = match self
-            .make_plan(&wanted, &drift, Kind::Deploy, id, way.as_ref(), None)
+            .make_plan(&wanted, &drift, Kind::Deploy, id, way.as_deref(), None)
             .await?
         {
             Ok(plan) => plan,

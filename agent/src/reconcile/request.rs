@@ -620,7 +620,7 @@ impl Stack {
             tag.map_or("another release", |tag| tag.as_str())
         );
         self.next = self
-            .make_plan(&wanted, &drift, Kind::Deploy, 0, way.as_ref(), None)
+            .make_plan(&wanted, &drift, Kind::Deploy, 0, way.as_deref(), None)
             .await?
             .ok()
             .map(|plan| Next {

@@ -30,7 +30,7 @@ const ASKED_WITHIN: Duration = Duration::from_secs(10);
 /// What becomes of the schema with a release.
 pub(super) enum Course {
     /// It is moved, or stays.
-    Known(Option<SchemaMove>),
+    Known(Option<Box<SchemaMove>>),
     /// It cannot be said now, and why.
     Unseen(String),
     /// There is no way, and why.
@@ -89,7 +89,7 @@ impl Stack {
         };
         Ok(match self.cannot_go(way.as_ref()).await? {
             Some(why) => Course::None(why),
-            None => Course::Known(way),
+            None => Course::Known(way.map(Box::new)),
         })
     }
 
@@ -161,6 +161,7 @@ impl Stack {
             return Ok(Learnt::All);
         }
         let by = tool.history(image);
+        let way_back = tool.way_back(image);
         if !self.own().await? {
             return Ok(Learnt::Later);
         }
@@ -172,7 +173,10 @@ impl Stack {
             by: Author::Agent,
             why: format!("nobody has read the migrations of {} yet", by.service),
             begun: self.now(),
-            plan: Plan::of(vec![Step::ReadMigrations { by }]),
+            plan: Plan::of(vec![
+                Step::ReadMigrations { by },
+                Step::ReadLosses { by: way_back },
+            ]),
         };
         self.commit(&[Change::Open(operation.into())])?;
         match self.carry_on().await? {

@@ -127,17 +127,26 @@ impl Stack {
 
     fn readiness(&self) -> Readiness {
         match state::rollback::target(&self.record, &self.available) {
-            Ok(target) => Readiness {
-                to: Some(target.number),
-                why_not: SchemaFit::of(self.ways(), target, self.schema.as_ref()).why_not(target.number),
-            },
+            Ok(target) => {
+                let fit = SchemaFit::of(self.ways(), target, self.schema.as_ref());
+                Readiness {
+                    to: Some(target.number),
+                    why_not: fit.why_not(target.number),
+                    destroys: match &fit {
+                        SchemaFit::Moves(way) => way.destroys(),
+                        _ => Vec::new(),
+                    },
+                }
+            }
             Err(reasons) if reasons.is_empty() => Readiness {
                 to: None,
                 why_not: Some(String::from("there is no earlier good generation")),
+                destroys: Vec::new(),
             },
             Err(reasons) => Readiness {
                 to: None,
                 why_not: Some(reasons.join("; ")),
+                destroys: Vec::new(),
             },
         }
     }

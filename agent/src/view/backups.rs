@@ -3,8 +3,9 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use state::observed::SchemaHead;
+use state::taken_back::TakenBack;
 
-use super::FORMAT;
+use super::{FORMAT, wall};
 use crate::backup::{Format, How, Manifest, Why, needs};
 use crate::database::{CopyKind, DatabaseCopy};
 use crate::shared::Snapshot;
@@ -87,6 +88,30 @@ pub struct Beside {
     pub bytes: u64,
 }
 
+/// What a rollback has taken out of the database.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TakenBackRow {
+    /// The operation.
+    pub operation: u64,
+    /// When.
+    pub at: Timestamp,
+    /// The revisions that were taken back.
+    pub revisions: Vec<String>,
+    /// `in_copy`: it is still to be read out of the copy; `kept`: until these revisions are there again; `put_back`; or
+    /// `nothing`: nothing was lost.
+    pub state: String,
+    /// The rows that are kept.
+    pub rows: u64,
+    /// Of those, how many are there again, have no place any more, and are in conflict with what stands there.
+    pub restored: u64,
+    /// Likewise.
+    pub skipped: u64,
+    /// Likewise.
+    pub conflicting: u64,
+    /// What of each thing, a line each.
+    pub lines: Vec<String>,
+}
+
 /// The backups, in short.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Backups {
@@ -100,6 +125,35 @@ pub struct Backups {
     pub next: Option<Timestamp>,
     /// Why the last one that nobody asked for failed.
     pub problem: Option<String>,
+}
+
+impl TakenBackRow {
+    pub(super) fn of(operation: u64, taken: &TakenBack) -> Self {
+        let saved = taken.saved.clone().unwrap_or_default();
+        let put_in = taken.put_in.clone().unwrap_or_default();
+        let state = match (&taken.saved, &taken.put_in) {
+            (_, Some(put_in)) if put_in.waiting.is_empty() => "put_back",
+            (_, Some(_)) => "kept",
+            (None, None) => "in_copy",
+            (Some(saved), None) if saved.rows == 0 => "nothing",
+            (Some(_), None) => "kept",
+        };
+        Self {
+            operation,
+            at: wall(&taken.at),
+            revisions: taken.revisions.iter().map(|r| r.as_str().to_owned()).collect(),
+            state: state.into(),
+            rows: saved.rows,
+            restored: put_in.restored,
+            skipped: put_in.skipped,
+            conflicting: put_in.conflicting,
+            lines: if taken.put_in.is_some() {
+                put_in.lines
+            } else {
+                saved.lines
+            },
+        }
+    }
 }
 
 impl Beside {

@@ -122,6 +122,9 @@ pub struct Rollback {
     pub tag: Option<String>,
     /// Why not, or what stands in the way.
     pub why_not: Option<String>,
+    /// What it would take out of the database, a line each.
+    #[serde(default)]
+    pub destroys: Vec<String>,
 }
 
 pub(super) fn operation(snapshot: &Snapshot) -> Option<OperationNow> {
@@ -171,6 +174,7 @@ pub(super) fn rollback(snapshot: &Snapshot) -> Rollback {
         to: readiness.to.map(|n| n.0),
         tag: readiness.to.and_then(|n| tag_of(&snapshot.record, n)),
         why_not: readiness.why_not.clone(),
+        destroys: readiness.destroys.clone(),
     }
 }
 

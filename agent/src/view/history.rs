@@ -8,6 +8,7 @@ use state::journal::{Ending, Entry, Event, OpenOperation, Outcome, Progress};
 use state::observed::SchemaHead;
 use state::record::StackRecord;
 use state::release::Generation;
+use state::taken_back::{PutIn, Saved};
 
 use super::{FORMAT, wall};
 use crate::shared::Shared;
@@ -216,8 +217,14 @@ impl Traces {
             }
             Event::Done { outcome, .. } => {
                 (self.outcome, self.over) = (Some("done"), at);
-                if let Outcome::Told(words) = outcome {
-                    self.told = Some(joined(self.told.take(), words));
+                match outcome {
+                    Outcome::Told(words) => self.told = Some(joined(self.told.take(), words)),
+                    Outcome::Saved(Saved { lines, .. }) | Outcome::PutIn(PutIn { lines, .. })
+                        if !lines.is_empty() =>
+                    {
+                        self.told = Some(joined(self.told.take(), &lines.join("; ")));
+                    }
+                    _ => {}
                 }
             }
             Event::Instead { why, .. } => {

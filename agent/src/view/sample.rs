@@ -18,6 +18,7 @@ use state::release::{
     Author, Blame, Generation, GenerationNumber, HostKey, Quarantine, Release, Request, Verdict,
 };
 use state::step::{Condition, Step, Target};
+use state::taken_back::{Losses, Saved, TakenBack};
 use state::time::Moment;
 
 use super::Status;
@@ -166,6 +167,7 @@ fn steady() -> Snapshot {
         readiness: Readiness {
             to: Some(number(1)),
             why_not: None,
+            destroys: Vec::new(),
         },
         progress: None,
         backups: Known::Known(std::sync::Arc::new(backups())),
@@ -318,6 +320,21 @@ fn restored() -> Snapshot {
         bytes: 12_000_000,
         complete: true,
     }];
+    snapshot.readiness.destroys = vec!["c3: the column note of orders".into()];
+    let at = |name: &str| SchemaHead::At([name.parse().unwrap()].into());
+    let taken = TakenBack {
+        at: after(0),
+        from: at("c3"),
+        to: at("b2"),
+        revisions: vec!["c3".parse().unwrap()],
+        losses: Losses::new(),
+        saved: Some(Saved {
+            lines: vec!["note of orders: 12 rows kept".into()],
+            rows: 12,
+        }),
+        put_in: None,
+    };
+    snapshot.record.taken_back.insert(7, taken);
     snapshot.next_backup = Some(jiff::Timestamp::from_second(START + 7200).unwrap());
     snapshot.backup_problem =
         Some("there is no more room for the backup in /var/lib/steadfast/backups/shop".into());
@@ -419,6 +436,7 @@ fn held() -> Snapshot {
     snapshot.readiness = Readiness {
         to: None,
         why_not: Some("nothing older differs in api".into()),
+        destroys: Vec::new(),
     };
     snapshot
 }
@@ -552,6 +570,7 @@ fn engine_away() -> Snapshot {
     snapshot.readiness = Readiness {
         to: Some(number(1)),
         why_not: Some("the engine cannot be asked for its images".into()),
+        destroys: Vec::new(),
     };
     snapshot
 }

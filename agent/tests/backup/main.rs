@@ -5,6 +5,7 @@
 mod cut_short;
 mod elsewhere;
 mod making;
+mod preserving;
 mod restoring;
 mod support;
 mod verifying;

@@ -283,6 +283,7 @@ pub(crate) fn settings(user: &str, database: &str) -> DatabaseSettings {
         backup: None,
         manual: std::collections::BTreeMap::new(),
         restore_backup: state::last_resort::RestoreBackup::Ask,
+        preserve: Vec::new(),
         access: DatabaseAccess::Service {
             service: "postgres".parse().unwrap(),
             port: 5432,

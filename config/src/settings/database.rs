@@ -14,7 +14,7 @@ use super::backup::{self, BackupSettings};
 use super::manual;
 use super::stack::Mention;
 use super::word::{PgName, VarName};
-use crate::fragment::{Fault, Table};
+use crate::fragment::{Fault, Item, Table};
 use crate::validate::{absolute_path, choice, duration, name, path_in, port, text};
 
 /// `[stack.NAME.database]`.
@@ -34,6 +34,17 @@ pub struct DatabaseSettings {
     pub backup: Option<BackupSettings>,
     /// `[stack.NAME.database.manual."REVISION"]`: what takes a revision back where the tool cannot.
     pub manual: BTreeMap<Revision, ManualSql>,
+    /// `[stack.NAME.database.preserve]`: what else is read out of the copy after the schema was taken back.
+    pub preserve: Vec<PreserveSettings>,
+}
+
+/// A query of the operator's: what it gives is kept, and put back by nobody.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PreserveSettings {
+    /// What it is known by.
+    pub name: PgName,
+    /// The query, which is run in a transaction that only reads.
+    pub query: String,
 }
 
 /// What becomes of sessions of whoever is no service of the stack.
@@ -169,6 +180,10 @@ pub(super) fn read(
         let hint = "add tool = \"alembic\" to the migrations, or take it out";
         table.fault_at("manual", fault.hint(hint));
     }
+    let preserve = table
+        .table("preserve")
+        .map(|table| read_preserve(&table))
+        .unwrap_or_default();
     table.reserved(&["rollback_schema", "clone", "dump", "writers"]);
     table.finish();
     let access = if by_url {
@@ -189,7 +204,29 @@ pub(super) fn read(
         restore_backup,
         backup,
         manual: manual.unwrap_or_default(),
+        preserve,
     })
+}
+
+fn read_preserve(table: &Table<'_>) -> Vec<PreserveSettings> {
+    let query = |item: &Item<'_>| {
+        let query = item.text()?.trim().trim_end_matches(';').trim_end();
+        let word = query
+            .split(|c: char| !c.is_ascii_alphabetic())
+            .next()
+            .unwrap_or_default();
+        if !["select", "with", "table", "values"].contains(&word.to_lowercase().as_str())
+            || query.contains('\0')
+        {
+            let fault = Fault::new("this is no query");
+            return Err(fault.hint("write a SELECT: what it gives is kept"));
+        }
+        Ok(query.to_owned())
+    };
+    let queries = table.named_values(query).into_iter();
+    queries
+        .map(|(name, query)| PreserveSettings { name, query })
+        .collect()
 }
 
 fn secret(

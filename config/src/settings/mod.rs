@@ -19,7 +19,8 @@ mod word;
 pub use agent::{Account, AgentSettings, ControlSettings, EngineAddress, LogFormat};
 pub use backup::{AfterBackup, BackupSettings, Schedule};
 pub use database::{
-    Credential, DatabaseAccess, DatabaseSettings, ForeignSessions, MigrationSettings, SecretSource,
+    Credential, DatabaseAccess, DatabaseSettings, ForeignSessions, MigrationSettings, PreserveSettings,
+    SecretSource,
 };
 pub use probe::{HttpTarget, ProbeKind, ProbeSettings, StatusPattern, StatusSet, TcpTarget};
 pub use stack::{ComposeFiles, EnvFile, ImageTemplate, Mention, StackSettings};

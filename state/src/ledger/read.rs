@@ -12,6 +12,7 @@ use crate::migrations::History;
 use crate::name::{Digest, ImageId, StackName};
 use crate::record::{Act, StackRecord};
 use crate::release::{Generation, GenerationNumber, HostKey};
+use crate::taken_back::Losses;
 use crate::time::Moment;
 
 /// A database that is only read.
@@ -60,7 +61,11 @@ impl Reader<'_> {
             let_go: row.let_go,
             barred: row.barred,
             written: row.written,
-            histories: self.histories(name)?,
+            taken_back: row.taken_back,
+            histories: self
+                .by_image::<History, _>("SELECT format, value, image FROM history WHERE stack = ?1", name)?,
+            losses: self
+                .by_image::<Losses, _>("SELECT format, value, image FROM loss WHERE stack = ?1", name)?,
         }))
     }
 
@@ -134,13 +139,19 @@ impl Reader<'_> {
             .collect()
     }
 
-    fn histories(&self, stack: &StackName) -> Result<BTreeMap<ImageId, History>, LedgerError> {
-        let sql = "SELECT format, value, image FROM history WHERE stack = ?1";
+    fn by_image<T: Value, U: From<T>>(
+        &self,
+        sql: &str,
+        stack: &StackName,
+    ) -> Result<BTreeMap<ImageId, U>, LedgerError> {
         let rows = self.rows(sql, [stack.as_str()], |row| {
             Ok((row.get(0)?, row.get::<_, String>(1)?, row.get(2)?))
         })?;
         rows.into_iter()
-            .map(|(format, value, image)| Ok((self.name(image)?, decode(self.path, format, &value)?)))
+            .map(|(format, value, image)| {
+                let value: T = decode(self.path, format, &value)?;
+                Ok((self.name(image)?, value.into()))
+            })
             .collect()
     }
 

@@ -12,7 +12,11 @@ use super::{LedgerError, disk};
 use crate::durable::{self, FileSystem, Owner};
 
 /// Migration `i` takes version `i` to version `i + 1`. What was released is never edited.
-const MIGRATIONS: &[&str] = &[include_str!("schema_1.sql"), include_str!("schema_2.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("schema_1.sql"),
+    include_str!("schema_2.sql"),
+    include_str!("schema_3.sql"),
+];
 
 /// `STFD`: tells a ledger from any other database file.
 const APPLICATION_ID: i32 = 0x5354_4644;
@@ -233,19 +237,19 @@ mod tests {
         };
         let broken = steps("ALTER TABLE act ADD COLUMN term TEXT; UPDATE nothing SET x = 1");
         migrate(&mut connection, &path, &broken).unwrap_err();
-        assert_eq!(state(&connection), (3, 1));
+        assert_eq!(state(&connection), (4, 1));
         let mended = steps("ALTER TABLE act ADD COLUMN term TEXT");
         migrate(&mut connection, &path, &mended).unwrap();
         migrate(&mut connection, &path, &mended).unwrap();
-        assert_eq!(state(&connection), (4, 2));
+        assert_eq!(state(&connection), (5, 2));
         drop(connection);
         let error = open(&path).unwrap_err();
         assert!(
             matches!(
                 error,
                 LedgerError::Newer {
-                    found: 4,
-                    known: 2,
+                    found: 5,
+                    known: 3,
                     ..
                 }
             ),

@@ -8,12 +8,14 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{LedgerError, schema};
+use crate::common::Common;
 use crate::health::HealthRecord;
 use crate::journal::{Entry, Operation};
 use crate::migrations::History;
 use crate::name::{ImageId, ServiceName};
 use crate::record::{Act, Approval, Hold, Pause, Restored, Standing};
 use crate::release::{Generation, Quarantine, Request};
+use crate::taken_back::{AllTakenBack, Losses};
 use crate::time::Moment;
 
 /// A value that has a column of its own.
@@ -40,6 +42,12 @@ pub(super) struct StackRow {
     pub(super) barred: Option<u64>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) written: BTreeMap<ServiceName, ImageId>,
+    #[serde(default, skip_serializing_if = "is_empty")]
+    pub(super) taken_back: Common<AllTakenBack>,
+}
+
+fn is_empty(taken_back: &Common<AllTakenBack>) -> bool {
+    taken_back.is_empty()
 }
 
 macro_rules! values {
@@ -56,6 +64,7 @@ values! {
     Entry: "journal",
     Act: "act",
     History: "history",
+    Losses: "loss",
 }
 
 /// The value as it is written.

@@ -1,12 +1,14 @@
 //! Records into rows. What a change means was decided before: what differs between the record
 //! before and after is written; operations and acts, which have a history, are written as they come.
 
+use std::collections::BTreeMap;
+
 use rusqlite::{Transaction, params};
 
 use super::values::{StackRow, Value, encode};
 use super::{KEPT_ACTS, KEPT_OPERATIONS};
 use crate::journal::{Ending, Entry, Event, Operation};
-use crate::migrations::History;
+use crate::name::ImageId;
 use crate::record::{Act, Answer, Change, StackRecord, Standing};
 use crate::release::{Generation, GenerationNumber, Quarantine};
 use crate::time::Moment;
@@ -84,29 +86,33 @@ impl Writer<'_> {
                 self.run(sql, params![self.stack, place, volume])?;
             }
         }
-        if before.histories != after.histories {
-            self.histories(before, after)?;
-        }
+        self.by_image("history", &before.histories, &after.histories, |history| history)?;
+        self.by_image("loss", &before.losses, &after.losses, |losses| &**losses)?;
         self.history(before, changes)
     }
 
-    /// The migrations of an image never change: they are learnt, or forgotten.
-    fn histories(&self, before: &StackRecord, after: &StackRecord) -> rusqlite::Result<()> {
-        for image in before
-            .histories
-            .keys()
-            .filter(|i| !after.histories.contains_key(i))
-        {
-            let sql = "DELETE FROM history WHERE stack = ?1 AND image = ?2";
-            self.run(sql, params![self.stack, image.as_str()])?;
+    /// What is in an image never changes: it is learnt, or forgotten.
+    fn by_image<T: PartialEq, V: Value>(
+        &self,
+        table: &str,
+        before: &BTreeMap<ImageId, T>,
+        after: &BTreeMap<ImageId, T>,
+        value: impl Fn(&T) -> &V,
+    ) -> rusqlite::Result<()> {
+        if before == after {
+            return Ok(());
         }
-        for (image, history) in &after.histories {
-            if before.histories.get(image) == Some(history) {
+        for image in before.keys().filter(|image| !after.contains_key(*image)) {
+            let sql = format!("DELETE FROM {table} WHERE stack = ?1 AND image = ?2");
+            self.run(&sql, params![self.stack, image.as_str()])?;
+        }
+        for (image, known) in after {
+            if before.get(image) == Some(known) {
                 continue;
             }
-            let sql = "INSERT OR REPLACE INTO history VALUES (?1, ?2, ?3, ?4)";
-            let row = params![self.stack, image.as_str(), History::FORMAT, encode(history)];
-            self.run(sql, row)?;
+            let sql = format!("INSERT OR REPLACE INTO {table} VALUES (?1, ?2, ?3, ?4)");
+            let row = params![self.stack, image.as_str(), V::FORMAT, encode(value(known))];
+            self.run(&sql, row)?;
         }
         Ok(())
     }
@@ -132,6 +138,7 @@ impl Writer<'_> {
             let_go: record.let_go.clone(),
             barred: record.barred,
             written: record.written.clone(),
+            taken_back: record.taken_back.clone(),
         };
         self.run(
             sql,
@@ -395,6 +402,7 @@ fn same_stack_row(a: &StackRecord, b: &StackRecord) -> bool {
         && a.let_go == b.let_go
         && a.barred == b.barred
         && a.written == b.written
+        && a.taken_back == b.taken_back
 }
 
 fn standing(standing: &Standing) -> String {

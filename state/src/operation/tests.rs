@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::{Halt, Move, ended};
 use crate::fixture::{at, generation, image, record, release, request, service};
 use crate::hold::{Fact, Hold};
-use crate::journal::{Event, Kind, OpenOperation, Operation, Outcome, SchemaMark};
+use crate::journal::{Ending, Event, Kind, OpenOperation, Operation, Outcome, SchemaMark};
 use crate::migration_tool::Migration;
 use crate::name::Digest;
 use crate::observed::SchemaHead;
@@ -17,6 +17,7 @@ use crate::record::{Change, StackRecord};
 use crate::release::{Author, GenerationNumber, Verdict};
 use crate::schema_fit::{Direction, SchemaMove};
 use crate::step::Step;
+use crate::taken_back::{Losses, PutIn, Saved};
 
 /// A plan that moves the schema and then does one thing more, of which step `failed` has failed.
 fn failed(kind: Kind, direction: Direction, failed: usize, passing: bool, moved: bool) -> OpenOperation {
@@ -34,6 +35,7 @@ fn failed(kind: Kind, direction: Direction, failed: usize, passing: bool, moved:
             from: Some(SchemaHead::NoTable),
             to: SchemaHead::NoTable,
             revisions: Vec::new(),
+            losses: Losses::new(),
         }),
     };
     let keep = Step::KeepImage { image: image(7) };
@@ -126,6 +128,84 @@ fn what_is_left_in_passing_is_what_runs_and_nobody_is_to_blame() {
         assert!(record.quarantine.is_empty() && record.hold.is_none(), "{kind}");
         assert_eq!(record.current().unwrap().verdict, Verdict::Trial, "{kind}");
     }
+}
+
+#[test]
+fn what_is_taken_out_of_the_database_is_remembered_until_it_is_in_again() {
+    let mut open = failed(Kind::Rollback, Direction::Down, 2, true, false);
+    open.operation.id = 9;
+    let mut record = lived();
+    let why = String::from("no");
+    let taken = |halt: &Halt| {
+        let changes = ended(&lived(), &open, halt, &at(9));
+        changes
+            .into_iter()
+            .find(|change| matches!(change, Change::TakeBack(9, _)))
+    };
+    // All of it is taken back: so is this.
+    let undone = Halt::TakenBack {
+        why: why.clone(),
+        passing: true,
+    };
+    assert_eq!(taken(&undone), None);
+    assert!(taken(&Halt::Paused { why: why.clone() }).is_some());
+    let change = taken(&Halt::Left { why, passing: true }).unwrap();
+    record.apply(&change).unwrap();
+    let of = |record: &StackRecord| record.taken_back.get(&9).cloned().unwrap();
+    assert!(!of(&record).waits() && !of(&record).is_over());
+    // Steps of other operations say what becomes of it.
+    let done = |record: &mut StackRecord, step: Step, outcome: Outcome| {
+        let operation = Operation {
+            id: 10,
+            kind: Kind::Backup,
+            plan: Plan::of(vec![step]),
+            ..(*open.operation).clone()
+        };
+        let events = [
+            Event::Started { index: 0 },
+            Event::Done { index: 0, outcome },
+            Event::Ended(Ending::Succeeded),
+        ];
+        record.apply(&Change::Open(operation.into())).unwrap();
+        for event in events {
+            record.apply(&Change::Journal(event.at(&at(10)))).unwrap();
+        }
+    };
+    let saved = Saved {
+        lines: Vec::new(),
+        rows: 3,
+    };
+    done(&mut record, Step::SaveRows { of: 9 }, Outcome::Saved(saved));
+    assert!(of(&record).waits());
+    // Not yet, and of another one: nothing changes.
+    done(
+        &mut record,
+        Step::PutIn { of: 9, last: true },
+        Outcome::Told(String::from("later")),
+    );
+    done(
+        &mut record,
+        Step::PutIn { of: 8, last: true },
+        Outcome::PutIn(PutIn::default()),
+    );
+    assert!(of(&record).waits());
+    let some = PutIn {
+        restored: 1,
+        waiting: vec![String::from("1.csv.gz")],
+        ..PutIn::default()
+    };
+    done(
+        &mut record,
+        Step::PutIn { of: 9, last: false },
+        Outcome::PutIn(some),
+    );
+    assert!(of(&record).waits() && !of(&record).is_over());
+    done(
+        &mut record,
+        Step::PutIn { of: 9, last: true },
+        Outcome::PutIn(PutIn::default()),
+    );
+    assert!(of(&record).is_over());
 }
 
 /// Generation 2 was proven at `b2`; what the restore has left stands at `is`. Is the stack held, and until when?

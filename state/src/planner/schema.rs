@@ -11,6 +11,7 @@ use crate::observed::ContainerDetail;
 use crate::schema_fit::{Direction, SchemaMove};
 use crate::stack_spec::{RestartPolicy, StackSpec};
 use crate::step::{Condition, Step, Target};
+use crate::taken_back::Return;
 
 use super::bring_up::RUNNING_WITHIN;
 use super::made::{Made, hold_back};
@@ -31,6 +32,8 @@ pub struct Schema<'a> {
     pub restores: Option<&'a BackupId>,
     /// What is tried where a way down fails for good.
     pub instead: Option<&'a Instead>,
+    /// The rows that get a place again, the newest first.
+    pub returns: &'a [Return],
 }
 
 /// When in its plan the schema is moved.
@@ -95,9 +98,21 @@ impl Schema<'_> {
                 Step::OpenDatabase,
             ],
             _ if bug::is(Bug::CopyIsLeftOut) => vec![migrate],
-            // Its own containers bring it up as they start.
-            Direction::Up if self.upgrade == UpgradeBy::Stack => vec![safety_backup()],
-            Direction::Up => vec![safety_backup(), migrate],
+            Direction::Up => {
+                let unsaved = self.returns.iter().filter(|rows| !rows.saved);
+                let mut steps: Vec<Step> = unsaved.map(|rows| Step::SaveRows { of: rows.of }).collect();
+                steps.push(safety_backup());
+                // Else its own containers bring it up as they start, and what has a place then is put back later.
+                if self.upgrade == UpgradeBy::Stack {
+                    return steps;
+                }
+                steps.push(migrate);
+                steps.extend(self.returns.iter().map(|rows| Step::PutIn {
+                    of: rows.of,
+                    last: rows.last,
+                }));
+                steps
+            }
             Direction::Down => vec![
                 Step::CloseDatabase {
                     end_foreign: self.end_foreign,

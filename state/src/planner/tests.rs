@@ -544,6 +544,40 @@ fn the_watch_fails_as_the_most_careful_of_its_services_asks() {
 }
 
 #[test]
+fn rows_that_were_taken_back_are_in_before_the_release_that_reads_them() {
+    let case = || {
+        Case::new(&[("db", &[]), ("api", &["db"])])
+            .differs(0xa, "api")
+            .moves(Direction::Up, "a", "b")
+            .returning(&[(7, false), (5, true)])
+    };
+    let upto = |case: Case, last: usize| {
+        let plan = case.plan().unwrap().to_string();
+        plan.lines().take(last).collect::<Vec<_>>().join("\n")
+    };
+    expect![[r#"
+          1. keep image 000000000001
+          2. keep image 000000000002
+          3. create api-1 from 000000000002
+          4. keep the rows that operation 7 has taken out of the database
+          5. back the database up, and restore the backup to prove it
+          6. upgrade the schema from a to b with image 000000000007 (b)
+          7. put the rows back that operation 7 has taken out of the database
+          8. put the rows back that operation 5 has taken out of the database
+          9. hold back the restart policy of 00000000000a"#]]
+    .assert_eq(&upto(case(), 9));
+    // Where the containers migrate, they have no place before these run.
+    expect![[r#"
+          1. keep image 000000000001
+          2. keep image 000000000002
+          3. create api-1 from 000000000002
+          4. keep the rows that operation 7 has taken out of the database
+          5. back the database up, and restore the backup to prove it
+          6. hold back the restart policy of 00000000000a"#]]
+    .assert_eq(&upto(case().by_itself(), 6));
+}
+
+#[test]
 fn a_schema_goes_up_while_the_old_release_serves() {
     check(
         Case::new(&[("db", &[]), ("api", &["db"])])

@@ -139,7 +139,11 @@ fn there_and_back(engine: &Engine) -> Result<()> {
     lab.write("stack/compose.yaml", &stack(9999))?;
     lab.ask("v1.8.0")?;
     lab.until("the schema goes up with it", |s| stands_at(s, "0002"))?;
-    sql(&lab, "UPDATE backtests SET interval = '4h' WHERE id <= 10")?;
+    sql(&lab, "UPDATE backtests SET interval = id || 'h' WHERE id <= 10")?;
+    // What going back would take out of the database is known before anybody goes back.
+    lab.until("it is said what would be lost", |s| {
+        s.rollback.destroys == ["0002: the column interval of backtests"] || s.state == State::RollingBack
+    })?;
     let beats = sql(&lab, "SELECT count(*) FROM beats")?;
     let back = lab.until("all of it is left", |s| {
         s.state == State::RolledBack && runs(s, "v1.4.0", "good") && stands_at(s, "0001")
@@ -168,6 +172,28 @@ fn there_and_back(engine: &Engine) -> Result<()> {
     let good = lab.until_runs("v1.8.0", "good")?;
     ensure!(stands_at(&good, "0002"), "{:#?}", good.schema);
     ensure!(symbols(&lab)? == before, "rows have changed");
+    // Every interval is back, and in nobody's way.
+    let intervals = sql(&lab, "SELECT count(*) FROM backtests WHERE interval = id || 'h'")?;
+    ensure!(intervals.trim() == "10", "{intervals} intervals are back");
+    let put_back = &good.taken_back[0];
+    let counted = (
+        put_back.rows,
+        put_back.restored,
+        put_back.skipped,
+        put_back.conflicting,
+    );
+    ensure!(
+        put_back.state == "put_back" && counted == (10, 10, 0, 0),
+        "{put_back:#?}"
+    );
+    let history = lab.run(&["history", lab.name.as_str(), "--operations"])?;
+    ensure!(
+        history
+            .out
+            .contains("interval of backtests: 10 of 10 rows put back"),
+        "{history:?}"
+    );
+    ensure!(!lab.logged().contains(SECRET));
     lab.end()
 }
 

@@ -108,6 +108,9 @@ impl Engine {
             | Step::CreateVolume { .. }
             // The model has no database.
             | Step::ReadMigrations { .. }
+            | Step::ReadLosses { .. }
+            | Step::SaveRows { .. }
+            | Step::PutIn { .. }
             | Step::Backup { .. }
             | Step::VerifyBackup { .. }
             | Step::HandOn { .. }

@@ -34,7 +34,7 @@ const fn proof(bug: Bug, invariant: u32, seed: u64, breaks: &'static str) -> Pro
 }
 
 /// All of them, by invariant.
-const PROOFS: [Proof; 46] = [
+const PROOFS: [Proof; 48] = [
     proof(
         Bug::OwnerIsNotAsked,
         1,
@@ -191,6 +191,18 @@ const PROOFS: [Proof; 46] = [
         8,
         63,
         "the copy that a rollback has left is dropped before there is a backup of it",
+    ),
+    proof(
+        Bug::CopyGoesUnread,
+        8,
+        63,
+        "the copy that a rollback has left is dropped before its rows are kept for putting them back",
+    ),
+    proof(
+        Bug::RowsStayOut,
+        8,
+        63,
+        "a release that brings a column back does not get what was in it",
     ),
     proof(
         Bug::UnknownIsFailing,

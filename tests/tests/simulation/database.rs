@@ -1,7 +1,7 @@
 //! The database of a stack that has its schema moved: what is in it, what lies beside it, who is connected, and what
 //! the migrations in an image do to it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,17 +11,19 @@ use agent::backup::{
 use agent::clock::Clock as _;
 use agent::database::{
     Census, Checksum, CopyKind, DatabaseCopy, DatabaseError, Guard, Made, Maintenance, Obstacle, Place,
-    Session, restored_name,
+    Session, copy_name, restored_name,
 };
 use agent::engine::Ran;
+use agent::rows::{Rows, Taken, When};
 use async_trait::async_trait;
-use config::settings::PgName;
+use config::settings::{PgName, PreserveSettings};
 use jiff::Timestamp;
 use state::backup::BackupId;
 use state::instead::ManualDown;
 use state::last_resort::RestoreBackup;
 use state::name::{ContainerId, Digest, ImageId, Revision, StackName};
 use state::observed::SchemaHead;
+use state::taken_back::{PutIn, Saved, TakenBack};
 
 use crate::commands::OneOffCall;
 use crate::dice::Dice;
@@ -83,7 +85,12 @@ pub(crate) struct Content {
     pub(crate) scars: u64,
     /// For how long it was written to.
     pub(crate) rows: Duration,
+    /// What is in the column that each revision brought, by its number; nothing is 0.
+    pub(crate) cells: Cells,
 }
+
+/// What is in the column that each revision brought.
+pub(crate) type Cells = BTreeMap<u64, u64>;
 
 /// A database beside the one in use.
 #[derive(Debug, Clone)]
@@ -119,6 +126,9 @@ pub(crate) struct Data {
     pub(crate) scars: u64,
     pub(crate) rows: Duration,
     pub(crate) beside: BTreeMap<String, Beside>,
+    pub(crate) cells: Cells,
+    /// What was kept of what an operation has taken out of it.
+    pub(crate) kept_rows: BTreeMap<u64, Cells>,
     /// By the operation that made it.
     pub(crate) backups: BTreeMap<u64, Kept>,
     /// Until when somebody else is connected.
@@ -141,6 +151,8 @@ impl Data {
             scars: 0,
             rows: Duration::ZERO,
             beside: BTreeMap::new(),
+            cells: Cells::new(),
+            kept_rows: BTreeMap::new(),
             backups: BTreeMap::new(),
             stranger_until: Duration::ZERO,
             locked_until: Duration::ZERO,
@@ -184,6 +196,17 @@ impl World {
             head: self.schema.clone(),
             scars: self.data.scars,
             rows: self.data.rows,
+            cells: self.data.cells.clone(),
+        }
+    }
+
+    /// A column is there as long as its revision is, and is empty at first.
+    pub(crate) fn settle_cells(&mut self) {
+        let head = number(&self.schema).unwrap_or(0);
+        let cells = &mut self.data.cells;
+        cells.retain(|revision, _| *revision <= head);
+        for revision in 1..=head {
+            cells.entry(revision).or_insert(0);
         }
     }
 
@@ -191,6 +214,7 @@ impl World {
         self.schema = content.head;
         self.data.scars = content.scars;
         self.data.rows = content.rows;
+        self.data.cells = content.cells;
     }
 
     /// `new` takes the name of the database, which goes by the name `aside` from now on.
@@ -231,6 +255,25 @@ impl World {
         let since = std::mem::replace(&mut self.data.counted_at, self.now);
         if self.data.open && self.runs("db") && self.runs("api") {
             self.data.rows += self.now.saturating_sub(since);
+        }
+        self.settle_cells();
+        if !(self.data.open && self.runs("db")) {
+            return;
+        }
+        // A release writes to the columns that it knows.
+        let knows = self
+            .containers
+            .values()
+            .filter(|c| c.runs() && !c.oneoff && c.service.as_str() == "api");
+        let knows = knows
+            .filter_map(|c| Some(self.data.scripts.get(&c.image)?.newest))
+            .max()
+            .unwrap_or(0);
+        let value = u64::try_from(self.now.as_millis()).unwrap_or(u64::MAX).max(1);
+        for (revision, cell) in &mut self.data.cells {
+            if *cell == 0 && *revision <= knows {
+                *cell = value;
+            }
         }
     }
 
@@ -330,6 +373,10 @@ impl World {
         let Some(scripts) = self.data.scripts.get(&call.image).copied() else {
             return said(255, "FAILED: No 'script_location' key found in configuration");
         };
+        if word(call) == "downgrade" && call.command.iter().any(|word| word == "--sql") {
+            let of = |n: u64| format!("-- Running downgrade r{n} -> \n\nALTER TABLE t DROP COLUMN c{n};\n\n");
+            return said(0, &(1..=scripts.newest).rev().map(of).collect::<String>());
+        }
         if word(call) == "history" {
             let of = |n: u64| {
                 let parent = if n > 1 {
@@ -378,10 +425,12 @@ impl World {
         match fate {
             Fate::Well => {
                 self.schema = at(to);
+                self.settle_cells();
                 said(0, "")
             }
             Fate::Halfway => {
                 self.schema = at(if up { is + 1 } else { is.saturating_sub(1) });
+                self.settle_cells();
                 self.note("      half of it was done");
                 said(1, "RuntimeError: it was the second one")
             }
@@ -701,6 +750,7 @@ impl Maintenance for Server {
                 });
             }
             world.schema = to.clone();
+            world.settle_cells();
             Ok(())
         })
         .await
@@ -715,6 +765,80 @@ impl Maintenance for Server {
             }
         })
         .await
+    }
+}
+
+#[async_trait]
+impl Rows for Server {
+    async fn save(
+        &self,
+        taken: Taken<'_>,
+        _: &TakenBack,
+        _: &[PreserveSettings],
+        _: Duration,
+    ) -> Result<Saved, BackupError> {
+        let copy = copy_name(&name("postgres"), taken.of);
+        let kept = self.call("save rows", taken.place, None, SHORT, |world| {
+            world.settle_cells();
+            let now = world.data.cells.clone();
+            let kept = world.data.kept_rows.entry(taken.of);
+            let beside = world.data.beside.get(copy.as_str());
+            let gone = |(revision, cell): &(&u64, &u64)| **cell > 0 && !now.contains_key(revision);
+            let kept = kept.or_insert_with(|| {
+                let then = beside.map(|copy| copy.content.cells.clone()).unwrap_or_default();
+                then.iter()
+                    .filter(gone)
+                    .map(|(revision, cell)| (*revision, *cell))
+                    .collect()
+            });
+            Ok(kept.len())
+        });
+        Ok(Saved {
+            lines: Vec::new(),
+            rows: u64::try_from(kept.await?).unwrap_or(u64::MAX),
+        })
+    }
+
+    async fn put_in(
+        &self,
+        taken: Taken<'_>,
+        before: Option<&PutIn>,
+        when: When,
+        _: Duration,
+    ) -> Result<PutIn, BackupError> {
+        let mut put_in = before.cloned().unwrap_or_default();
+        let waiting = std::mem::take(&mut put_in.waiting);
+        let change = Some(Call::PutIn(taken.of));
+        let put = self.call("put rows in", taken.place, change, SHORT, |world| {
+            if !world.data.open {
+                return Err(Self::closed());
+            }
+            world.settle_rows();
+            let kept = world.data.kept_rows.get(&taken.of).cloned().unwrap_or_default();
+            let waits = |revision: &u64| before.is_none() || waiting.contains(&revision.to_string());
+            for (revision, value) in kept.into_iter().filter(|(revision, _)| waits(revision)) {
+                match world.data.cells.get_mut(&revision) {
+                    Some(cell) if *cell == 0 => {
+                        *cell = value;
+                        put_in.restored += 1;
+                    }
+                    Some(cell) if *cell == value => {}
+                    Some(_) => put_in.conflicting += 1,
+                    None if !when.last => put_in.waiting.push(revision.to_string()),
+                    None => put_in.skipped += 1,
+                }
+            }
+            Ok(put_in)
+        });
+        Ok(put.await?)
+    }
+
+    fn keep_only(&self, _: &StackName, of: &BTreeSet<u64>) -> Result<(), BackupError> {
+        lock(&self.world)
+            .data
+            .kept_rows
+            .retain(|operation, _| of.contains(operation));
+        Ok(())
     }
 }
 

@@ -57,6 +57,8 @@ pub(crate) enum Call<'a> {
     ApplySql,
     BackUp,
     Verify,
+    /// What an operation has taken out of the database.
+    PutIn(u64),
 }
 
 impl fmt::Display for Call<'_> {
@@ -89,6 +91,7 @@ impl fmt::Display for Call<'_> {
             Self::GiveBack => f.write_str("  give the old database its name back"),
             Self::ApplySql => f.write_str("  SQL of the operator"),
             Self::BackUp => f.write_str("  back up"),
+            Self::PutIn(of) => write!(f, "  put in what {of} has taken out"),
             Self::Verify => f.write_str("  restore the backup"),
         }
     }
@@ -131,7 +134,8 @@ impl Call<'_> {
             | (Self::Pull, Step::Pull { .. })
             | (Self::Keep, Step::KeepImage { .. })
             | (Self::Release, Step::ReleaseImages { .. })
-            | (Self::RunOnce(_), Step::ReadMigrations { .. } | Step::Migrate { .. })
+            | (Self::RunOnce(_), Step::ReadMigrations { .. } | Step::ReadLosses { .. } | Step::Migrate { .. })
+            | (Self::PutIn(_), Step::PutIn { .. })
             | (Self::EndOnce(_), Step::Migrate { .. } | Step::ApplySql { .. } | Step::PutBack)
             | (
                 Self::CloseDatabase,
@@ -187,11 +191,15 @@ pub(crate) struct Laws {
     /// When the open operation was opened, and which ones were lately.
     opened_at: Duration,
     opened: Vec<(Duration, String)>,
+    /// How many there were.
+    pub(crate) operations: u64,
     /// When somebody last made or removed a container by hand, or the schema.
     pub(crate) touched: Option<Duration>,
     pub(crate) migrated: Option<Duration>,
     /// The schema as the open operation has found it.
     begun: Option<schema::Begun>,
+    /// The operations that have taken the schema back.
+    took_back: BTreeSet<u64>,
     /// Which image has written to a volume last.
     writers: BTreeMap<String, ImageId>,
     /// Where the rows of each replica are, by target.
@@ -577,6 +585,7 @@ impl World {
             self.laws.breaks(12, words);
         }
         self.laws.opened_at = self.now;
+        self.laws.operations += 1;
         self.has_patience(operation);
         self.heals_what_is_ill(before, operation);
         self.asked_about_data(before, after, operation);

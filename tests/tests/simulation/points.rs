@@ -119,6 +119,7 @@ pub(crate) fn of_call(call: &Call<'_>) -> &'static str {
         Call::ApplySql => "apply sql",
         Call::BackUp => "back up",
         Call::Verify => "verify backup",
+        Call::PutIn(_) => "put rows in",
     }
 }
 
@@ -150,6 +151,8 @@ pub(crate) fn of_change(change: &Change) -> &'static str {
         Change::Forget(_) => "write forgotten container",
         Change::Carry(..) => "write carried volumes",
         Change::Learn(..) => "write migrations",
+        Change::LearnLosses(..) => "write losses",
+        Change::TakeBack(..) => "write what was taken back",
         Change::Bar(Some(_)) => "write bar",
         Change::Bar(None) => "write end of bar",
         Change::Wrote(..) => "write what runs",

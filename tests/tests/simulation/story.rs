@@ -38,8 +38,10 @@ const STATE: &str = "/state";
 const RIVAL: &str = "agent-two";
 /// So many changes and records at rest are no rest.
 const SPIN: u64 = 30;
-/// So many changes and records are one try to heal that replaces a container, and is taken back.
-const TRY: u64 = 40;
+/// So many changes and records are one try to heal that replaces containers, and is taken back.
+const TRY: u64 = 80;
+/// So many services may be ill at a time, each with a patience of its own.
+const SERVICES: u64 = 4;
 
 /// How fast a story goes, and how much of it there is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -437,7 +439,8 @@ impl Host {
                 clocks: Arc::clone(&self.clocks),
             }),
             maintenance: server.clone(),
-            backups: server,
+            backups: server.clone(),
+            rows: server,
             prober: Arc::new(Probes {
                 world: Arc::clone(&self.world),
                 clocks: Arc::clone(&self.clocks),
@@ -728,6 +731,7 @@ impl Host {
     async fn settle(&mut self) {
         let pace = lock(&self.world).pace;
         let count = |world: &World| world.changes + world.writes;
+        let begun = |world: &World| world.laws.operations;
         let step = pace.rests() / 10;
         let end = self.clocks.elapsed() + pace.settles();
         let (mut quiet, mut before) = (0, u64::MAX);
@@ -750,12 +754,13 @@ impl Host {
         if quiet == 10 {
             return;
         }
+        let begun_before = begun(&lock(&self.world));
         tokio::time::sleep(pace.rests()).await;
         let mut world = lock(&self.world);
-        let changes = count(&world) - before;
-        // What cannot be healed is tried again with patience; one try may be due within any span.
-        let tries = pace.rests().as_secs() / Backoff::LONGEST.as_secs() + 1;
-        if changes > SPIN + tries * TRY {
+        let (changes, begun) = (count(&world) - before, begun(&world) - begun_before);
+        // What cannot be healed is tried again with patience; of each service one try may be due within any span.
+        let tries = (pace.rests().as_secs() / Backoff::LONGEST.as_secs() + 1) * SERVICES;
+        if changes > SPIN + begun.min(tries) * TRY {
             world
                 .laws
                 .breaks(13, format!("{changes} changes and records at rest"));

@@ -8,7 +8,7 @@ use super::super::reader::Reader;
 use super::super::text::{columns, labelled, paragraph, tail};
 use super::headline::headline;
 use super::next::{commands, next};
-use crate::view::{Asked, Failing, Running, Status};
+use crate::view::{Asked, Failing, Running, Status, TakenBackRow};
 
 /// Where the text of a line begins.
 const INDENT: usize = 13;
@@ -49,6 +49,9 @@ pub(in crate::cli) fn full(status: &Status, reader: &Reader) -> String {
         text.push_str(&labelled(if i == 0 { "next" } else { "" }, line));
     }
     text.push_str(&labelled("rollback", &rollback(status)));
+    for line in destroys(status) {
+        text.push_str(&labelled("", &line));
+    }
     for (i, line) in kept(status, reader).iter().enumerate() {
         text.push_str(&labelled(if i == 0 { "database" } else { "" }, line));
     }
@@ -235,6 +238,24 @@ fn rollback(status: &Status) -> String {
     }
 }
 
+/// What going back would take out of the database.
+fn destroys(status: &Status) -> Vec<String> {
+    const SHOWN: usize = 5;
+    let all = &status.rollback.destroys;
+    let mut lines: Vec<String> = all
+        .iter()
+        .take(SHOWN)
+        .map(|line| format!("takes out of the database, and keeps beside it: {line}"))
+        .collect();
+    if all.len() > SHOWN {
+        lines.push(format!(
+            "and {} more (`status --json` has them all)",
+            all.len() - SHOWN
+        ));
+    }
+    lines
+}
+
 /// What somebody has to know of its backups, and what takes room beside it.
 fn kept(status: &Status, reader: &Reader) -> Vec<String> {
     let mut lines = Vec::new();
@@ -247,6 +268,7 @@ fn kept(status: &Status, reader: &Reader) -> Vec<String> {
                 .map(|at| format!("the next backup is due at {}", reader.at(at))),
         );
     }
+    lines.extend(status.taken_back.iter().filter_map(taken_back));
     lines.extend(status.beside.iter().map(|beside| {
         let what = match beside.kind.as_str() {
             "aside" => "what had its name before",
@@ -257,6 +279,28 @@ fn kept(status: &Status, reader: &Reader) -> Vec<String> {
         format!("beside it lies {}, {}: {what}", beside.name, bytes(beside.bytes))
     }));
     lines
+}
+
+/// What became of what a rollback has taken out, as long as somebody has to know.
+fn taken_back(taken: &TakenBackRow) -> Option<String> {
+    let what = format!(
+        "operation {} took {} back",
+        taken.operation,
+        taken.revisions.join(", ")
+    );
+    let left = taken.skipped + taken.conflicting;
+    match taken.state.as_str() {
+        "in_copy" => Some(format!("{what}; what was in there is kept from its copy next")),
+        "kept" => Some(format!(
+            "{what}; {} rows are kept, and put back when that is there again",
+            taken.rows
+        )),
+        "put_back" if left > 0 => Some(format!(
+            "{what}; {} rows are put back, {} are skipped, and {} in conflict with what stands there",
+            taken.restored, taken.skipped, taken.conflicting
+        )),
+        _ => None,
+    }
 }
 
 fn services(status: &Status, reader: &Reader) -> String {

@@ -47,9 +47,13 @@ fn restored() {
               asked for  v1.5.0, 2h ago; that is what runs
               next       nothing to do; last looked 3s ago
               rollback   possible, to v1.4.0 (generation 1)
+                         takes out of the database, and keeps beside it: c3: the column note
+                         of orders
               database   the last backup that was due failed: there is no more room for the
                          backup in /var/lib/steadfast/backups/shop
                          the next backup is due at 16:00
+                         operation 7 took c3 back; 12 rows are kept, and put back when that
+                         is there again
                          beside it lies shop_before_20250602T120000Z, 11.4 MiB: what had its
                          name before
 
@@ -199,6 +203,7 @@ fn a_failure_without_anything_to_go_back_to_does_not_promise_a_rollback() {
         to: None,
         tag: None,
         why_not: Some("there is no earlier good generation".into()),
+        destroys: Vec::new(),
     };
     let text = render::full(&status, &sample::reader());
     let text = anstream::adapter::strip_str(&text).to_string();
@@ -634,7 +639,8 @@ fn the_fields_of_the_json_are_a_contract() {
             "ready": true,
             "to": 1,
             "tag": "v1.4.0",
-            "why_not": null
+            "why_not": null,
+            "destroys": []
           },
           "services": [
             {
@@ -673,6 +679,7 @@ fn the_fields_of_the_json_are_a_contract() {
             "unknown": null
           },
           "beside": [],
+          "taken_back": [],
           "backups": {
             "count": 2,
             "newest": "2025-06-02T12:00:00Z",

@@ -149,6 +149,7 @@ pub(super) fn settings(port: u16, user: &str, database: &str) -> DatabaseSetting
         backup: None,
         manual: std::collections::BTreeMap::new(),
         restore_backup: state::last_resort::RestoreBackup::Ask,
+        preserve: Vec::new(),
     }
 }
 

@@ -92,8 +92,8 @@ fn a_damaged_database_is_refused_and_kept() {
 #[test]
 fn a_database_of_a_newer_version_is_refused() {
     check(
-        |dir| sql(dir, "PRAGMA user_version = 3"),
-        "DIR/ledger.db has schema version 3, this steadfast knows versions up to 2",
+        |dir| sql(dir, "PRAGMA user_version = 4"),
+        "DIR/ledger.db has schema version 4, this steadfast knows versions up to 3",
     );
     check(
         |dir| sql(dir, "PRAGMA user_version = -1"),

@@ -19,6 +19,7 @@ use crate::schema_fit::{Direction, SchemaMove};
 use crate::stack_spec::{
     Mount, NamedVolume, Port, PublishedPort, RestartPolicy, ServiceSpec, UpdateConfig, UpdateOrder,
 };
+use crate::taken_back::{Losses, Return};
 
 /// Mounts the volume `data`, writable.
 pub(super) fn on_data(spec: &mut ServiceSpec) {
@@ -64,6 +65,8 @@ pub(super) struct Case {
     pub(super) instead: Option<Instead>,
     /// The backup that takes the place of the database.
     pub(super) restores: Option<BackupId>,
+    /// The rows that have a place again.
+    pub(super) returns: Vec<Return>,
     /// The service that the database runs as.
     pub(super) database: Option<ServiceName>,
 }
@@ -89,6 +92,7 @@ impl Case {
             upgrade: UpgradeBy::Agent,
             instead: None,
             restores: None,
+            returns: Vec::new(),
             database: Some(service("db")),
         }
     }
@@ -197,7 +201,19 @@ impl Case {
             from: Some(at(from)),
             to: at(to),
             revisions: vec![from.max(to).parse().unwrap()],
+            losses: Losses::new(),
         });
+        self
+    }
+
+    /// What these operations have taken out of the database has a place again.
+    pub(super) fn returning(mut self, returns: &[(u64, bool)]) -> Self {
+        let of = |&(of, saved): &(u64, bool)| Return {
+            of,
+            saved,
+            last: true,
+        };
+        self.returns = returns.iter().map(of).collect();
         self
     }
 
@@ -230,6 +246,7 @@ impl Case {
                 upgrade: self.upgrade,
                 instead: self.instead.as_ref(),
                 restores: self.restores.as_ref(),
+                returns: &self.returns,
             }),
             dialect: Dialect::Hyphen,
             operation: 9,

@@ -13,6 +13,7 @@ use agent::engine::DockerEngine;
 use agent::inputs;
 use agent::probe::NetProber;
 use agent::reconcile::{Edges, Inbox, Nudge, Stack, Wish};
+use agent::rows::Keeper;
 use agent::shared::Shared;
 use anyhow::{Context as _, Result, anyhow, bail};
 use config::compose::Disk;
@@ -79,7 +80,9 @@ impl Bench {
         let postgres = Arc::new(Postgres::new(Duration::from_secs(5)));
         let clock = Arc::new(SystemClock::new()?);
         let kept = backup::Store::new(Arc::new(HostFiles), &settings.agent.state_dir);
+        let rows = Keeper::new(postgres.clone(), Arc::new(HostFiles), &settings.agent.state_dir);
         let edges = with(Edges {
+            rows: Arc::new(rows),
             backups: Arc::new(Archive::new(
                 engine.clone(),
                 postgres.clone(),

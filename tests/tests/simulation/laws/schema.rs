@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use agent::database::CopyKind;
 use state::backup::Dumped;
-use state::journal::{Ending, Kind, OpenOperation, Operation, Progress};
+use state::journal::{Ending, Kind, OpenOperation, Operation, Outcome, Progress};
 use state::last_resort::RestoreBackup;
 use state::name::{ContainerId, ImageId};
 use state::record::{Answer, Ask, StackRecord};
@@ -14,7 +14,7 @@ use state::schema_fit::{Direction, SchemaMove, same};
 use state::step::Step;
 
 use super::Call;
-use crate::database::{Beside, Fate, Scripts, number};
+use crate::database::{Beside, Cells, Fate, Scripts, number};
 use crate::world::World;
 
 /// The schema at the beginning of an operation.
@@ -245,6 +245,8 @@ impl World {
                     .is_some_and(|b| b.kind == CopyKind::Copy);
                 if was_in_use && !by_hand {
                     Some(format!("{name} was in use, and is dropped unasked"))
+                } else if let Some(words) = self.is_not_kept(name).filter(|_| !by_hand) {
+                    Some(words)
                 } else if is_copy && !by_hand && !proven(operation.id) {
                     Some(format!(
                         "{name} is dropped, and this operation has made no backup of it"
@@ -256,6 +258,53 @@ impl World {
             _ => None,
         };
         if let Some(words) = words {
+            self.laws.breaks(8, words);
+        }
+    }
+
+    /// What a copy has of what its operation has taken out of the database, and nobody has kept for putting it back.
+    fn is_not_kept(&self, name: &str) -> Option<String> {
+        let copy = self
+            .data
+            .beside
+            .get(name)
+            .filter(|beside| beside.kind == CopyKind::Copy)?;
+        if !self.laws.took_back.contains(&copy.operation) {
+            return None;
+        }
+        let kept = self.data.kept_rows.get(&copy.operation);
+        let is_kept = |revision: &u64| kept.is_some_and(|kept| kept.contains_key(revision));
+        let mut cells = copy.content.cells.iter();
+        let (revision, _) = cells.find(|(revision, cell)| {
+            **cell > 0 && !self.data.cells.contains_key(revision) && !is_kept(revision)
+        })?;
+        Some(format!(
+            "{name} is dropped, and what was in r{revision} is kept nowhere for putting it back"
+        ))
+    }
+
+    /// A deploy has brought a column back: what was in it is in it again, where nobody else has written to it.
+    fn has_put_in(&mut self, open: &OpenOperation) {
+        let Some(begun) = self.laws.begun.as_ref().and_then(|begun| begun.head) else {
+            return;
+        };
+        let steps = open.operation.plan.steps.iter().enumerate();
+        let told = |(index, step): (usize, &Step)| {
+            matches!(step, Step::PutIn { .. }) && matches!(open.outcome(index), Some(Outcome::Told(_)))
+        };
+        if self.data.by_itself || steps.clone().any(told) {
+            return;
+        }
+        let mut wanted = Cells::new();
+        for cells in self.data.kept_rows.values() {
+            wanted.extend(cells.iter().filter(|(revision, _)| **revision > begun));
+        }
+        let missing = wanted
+            .iter()
+            .find(|(revision, value)| self.data.cells.get(revision).is_some_and(|cell| cell != *value));
+        if let Some((revision, value)) = missing {
+            let is = self.data.cells.get(revision);
+            let words = format!("r{revision} is back with {is:?}, and {value} was kept of what was in it");
             self.laws.breaks(8, words);
         }
     }
@@ -317,6 +366,13 @@ impl World {
                 }
             }
             Ending::Succeeded => {
+                match operation.kind {
+                    Kind::Deploy => self.has_put_in(open),
+                    Kind::Rollback => {
+                        self.laws.took_back.insert(operation.id);
+                    }
+                    _ => {}
+                }
                 let target = operation.generation.and_then(|n| after.generation(n));
                 let wanted = target.and_then(|target| target.schema.clone());
                 let wanted = wanted.filter(|_| operation.kind == Kind::Rollback);

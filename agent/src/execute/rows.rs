@@ -1,0 +1,105 @@
+//! The steps about rows that a way back takes out of the database: what it would destroy, what is kept of it, and how that
+//! gets its place back. None of them says anything about a release.
+
+use state::journal::{Kind, OpenOperation, Outcome};
+use state::migration_tool::Migration;
+use state::schema_fit::Direction;
+use state::step::Step;
+use state::taken_back::Losses;
+
+use super::backups::unproven;
+use super::schema::{Work, ended};
+use super::{Executor, Failure, Trouble};
+use crate::engine::OnceNetwork;
+use crate::rows::{Taken, When, losses};
+
+impl Executor<'_> {
+    /// What the scripts of an image say that they destroy, as far as they say anything.
+    pub(super) async fn read_losses(
+        &self,
+        work: &Work<'_>,
+        open: &OpenOperation,
+        index: usize,
+        by: &Migration,
+    ) -> Result<Outcome, Trouble> {
+        let table = work.settings.migrations.version_table.as_str();
+        let why = match self.run(work.to, open, index, by, OnceNetwork::None).await {
+            Ok(Ok(ran)) if ran.code == 0 => return Ok(Outcome::Losses(losses(&ran.stdout, table))),
+            Ok(Ok(ran)) => {
+                tracing::warn!(stack = %self.stack, "{}", ended(work.to, by, &ran));
+                // It has written what it has come to.
+                return Ok(Outcome::Losses(losses(&ran.stdout, table)));
+            }
+            Ok(Err(why)) | Err(Trouble::Failure(Failure::Final(why))) => why,
+            Err(trouble) => return Err(trouble),
+        };
+        tracing::warn!(stack = %self.stack, "what the way back destroys is not known: {why}");
+        Ok(Outcome::Losses(Losses::new()))
+    }
+
+    /// Keeps what an operation has taken out of the database.
+    pub(super) async fn save_rows(&self, work: &Work<'_>, of: u64) -> Result<Outcome, Trouble> {
+        let Some(what) = work.taken_back.get(&of) else {
+            return Ok(Outcome::Done);
+        };
+        let taken = Taken {
+            stack: self.stack,
+            place: self.place(work).await?,
+            of,
+        };
+        let saving = work.rows.save(taken, what, &work.settings.preserve, work.long());
+        let saved = tokio::select! {
+            biased;
+            // Cancel-safe: a watch loses no value.
+            failure = self.called_away() => return Err(Trouble::Failure(failure)),
+            // What is dropped in the middle is done again, which looks first.
+            saved = saving => saved.map_err(|error| unproven(&error))?,
+        };
+        for line in &saved.lines {
+            tracing::info!(stack = %self.stack, operation = of, "taken back: {line}");
+        }
+        Ok(Outcome::Saved(saved))
+    }
+
+    /// Puts back what has its place again. Where that cannot be done now a deploy goes on, and it is tried again after it.
+    pub(super) async fn put_in(
+        &self,
+        work: &Work<'_>,
+        open: &OpenOperation,
+        index: usize,
+        of: u64,
+        last: bool,
+    ) -> Result<Outcome, Trouble> {
+        let operation = &open.operation;
+        let up = |step: &Step| matches!(step, Step::Migrate { way } if way.direction == Direction::Up);
+        let fresh = operation.plan.steps.iter().take(index).any(up);
+        let taken = Taken {
+            stack: self.stack,
+            place: self.place(work).await?,
+            of,
+        };
+        let before = work.taken_back.get(&of).and_then(|taken| taken.put_in.as_ref());
+        let when = When { fresh, last };
+        let putting = work.rows.put_in(taken, before, when, work.long());
+        let done = tokio::select! {
+            biased;
+            // Cancel-safe: a watch loses no value.
+            failure = self.called_away() => return Err(Trouble::Failure(failure)),
+            // What is dropped in the middle has done nothing, or all of a table; it is done again.
+            done = putting => done,
+        };
+        match done {
+            Ok(put_in) => {
+                for line in &put_in.lines {
+                    tracing::info!(stack = %self.stack, operation = of, "put back: {line}");
+                }
+                Ok(Outcome::PutIn(put_in))
+            }
+            Err(error) if operation.kind == Kind::Backup => Err(unproven(&error)),
+            Err(error) => {
+                tracing::error!(stack = %self.stack, "the rows that operation {of} has taken back are not put back yet: {error}");
+                Ok(Outcome::Told(format!("not put back yet: {error}")))
+            }
+        }
+    }
+}

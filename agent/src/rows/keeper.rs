@@ -1,0 +1,242 @@
+//! Keeps rows in a state directory.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use config::settings::PreserveSettings;
+use state::durable::FileSystem;
+use state::name::{Digest, StackName};
+use state::taken_back::{PutIn, Saved, TakenBack};
+
+use super::kept::{Item, Kept, Manifest, VERSION, What};
+use super::lost::{Lost, lost};
+use super::stream::write_out;
+use super::table::tables;
+use super::{Rows, Taken, When, put_in};
+use crate::backup::{BackupError, Deadline, MARGIN};
+use crate::database::{CopyKind, DatabaseError, Link, Login, Staging, copy_name, session_forms};
+
+/// How long it may take to close what was open.
+const CLEAN: Duration = Duration::from_secs(15);
+
+/// Over a server and a directory.
+pub struct Keeper {
+    server: Arc<dyn Staging>,
+    kept: Kept,
+}
+
+impl Keeper {
+    /// In this state directory. Nothing is made before it is needed.
+    pub fn new(server: Arc<dyn Staging>, fs: Arc<dyn FileSystem>, state_dir: &Path) -> Self {
+        Self {
+            server,
+            kept: Kept::new(fs, state_dir),
+        }
+    }
+
+    async fn save_anew(
+        &self,
+        taken: Taken<'_>,
+        what: &TakenBack,
+        own: &[PreserveSettings],
+        deadline: Deadline,
+    ) -> Result<Manifest, BackupError> {
+        let dir = self.kept.prepare(taken.stack, taken.of)?;
+        let mut manifest = Manifest {
+            version: VERSION,
+            operation: taken.of,
+            items: Vec::new(),
+            words: Vec::new(),
+        };
+        let copy = copy_name(&taken.place.database()?, taken.of);
+        let beside = self.server.copies(taken.place, deadline.left()?).await?;
+        let is_it = |found: &&crate::database::DatabaseCopy| {
+            found.name == copy && found.complete && found.kind == Some(CopyKind::Copy)
+        };
+        if !beside.iter().any(|found| is_it(&found)) {
+            let words = format!("the copy {copy} is gone: nothing could be kept of it");
+            manifest.words.push(words);
+            return Ok(manifest);
+        }
+        if self.kept.fs.free(&dir).is_ok_and(|free| free < MARGIN) {
+            return Err(BackupError::Full { dir });
+        }
+        self.server
+            .open_copy(taken.place, &copy, deadline.left()?)
+            .await?;
+        let login = taken.place.login()?;
+        let saving = self.read_out(&login, taken, what, own, copy.as_str(), deadline, &mut manifest);
+        let saved = match tokio::time::timeout(deadline.left()?, saving).await {
+            Ok(saved) => saved.map_err(|error| redacted(&login, error)),
+            Err(_) => Err(deadline.late()),
+        };
+        if let Err(error) = self.server.close_copy(taken.place, &copy, CLEAN).await {
+            tracing::warn!(stack = %taken.stack, %copy, %error, "a copy was read and is still open");
+        }
+        saved.map(|()| manifest)
+    }
+
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "one call, split in two for the copy's sake"
+    )]
+    async fn read_out(
+        &self,
+        login: &Login,
+        taken: Taken<'_>,
+        what: &TakenBack,
+        own: &[PreserveSettings],
+        copy: &str,
+        deadline: Deadline,
+        manifest: &mut Manifest,
+    ) -> Result<(), BackupError> {
+        let then = Link::connect(login, copy, deadline.left()?).await?;
+        let now = Link::to(login, deadline.left()?).await?;
+        let begin = session_forms("READ ONLY");
+        then.run(&begin).await?;
+        now.run(&begin).await?;
+        let (had, has) = (tables(&then).await?, tables(&now).await?);
+        now.end().await;
+        let migrations = &taken.place.settings.migrations;
+        let version_table = (&migrations.schema, &migrations.version_table);
+        let (found, words) = lost(&had, &has, version_table, &what.losses, own);
+        manifest.words.extend(words);
+        let dir = self.kept.directory(taken.stack, taken.of);
+        for (nth, lost) in found.iter().enumerate() {
+            // What comes from a script or from an operator may be wrong, and spoils nothing else.
+            let foreign = matches!(lost, Lost::Rows { .. } | Lost::Own(_));
+            if foreign {
+                // Names mean to it what they mean to whoever wrote it.
+                then.run("SAVEPOINT ours; SET LOCAL search_path TO DEFAULT")
+                    .await?;
+            }
+            let item = keep(&then, lost, nth, &self.kept.fs, &dir).await;
+            if foreign {
+                then.run("ROLLBACK TO SAVEPOINT ours; RELEASE SAVEPOINT ours")
+                    .await?;
+            }
+            match item {
+                Ok(item) => manifest.items.push(item),
+                Err(BackupError::Database(
+                    error @ (DatabaseError::Other { .. } | DatabaseError::Rights { .. }),
+                )) if foreign => {
+                    let why = login.redact(&error.to_string());
+                    manifest.words.push(format!("{}: not kept: {why}", lost.shown()));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        then.end().await;
+        Ok(())
+    }
+}
+
+async fn keep(
+    link: &Link,
+    lost: &Lost,
+    nth: usize,
+    fs: &Arc<dyn FileSystem>,
+    dir: &Path,
+) -> Result<Item, BackupError> {
+    let query = lost.query();
+    let query = query.trim().trim_end_matches(';');
+    let counted = link
+        .value(&format!("SELECT count(*) FROM ({query}) \"the rows\""))
+        .await?;
+    let rows = counted.and_then(|counted| counted.parse().ok());
+    let rows = rows.ok_or_else(|| DatabaseError::other("a count that is no number"))?;
+    let (what, table) = (what(lost), lost.table());
+    let mut item = Item {
+        what,
+        shown: lost.shown(),
+        schema: table.map(|table| table.schema.clone()).unwrap_or_default(),
+        table: table.map(|table| table.name.clone()).unwrap_or_default(),
+        keys: table.map(|table| table.keys.clone()).unwrap_or_default(),
+        columns: lost.columns(),
+        rows,
+        file: None,
+        bytes: 0,
+        sha256: Digest::of(b""),
+    };
+    if rows > 0 {
+        let name = format!("{nth}.csv.gz");
+        let written = write_out(link, query, fs, &dir.join(&name)).await?;
+        item.file = Some(name);
+        (item.bytes, item.sha256) = (written.bytes, written.sha256);
+    }
+    Ok(item)
+}
+
+fn what(lost: &Lost) -> What {
+    match lost {
+        Lost::Table(_) => What::Table,
+        Lost::Columns(_, columns) => What::Columns {
+            columns: columns.iter().map(|column| column.name.clone()).collect(),
+        },
+        Lost::Type { column, now, .. } => What::Type {
+            column: column.name.clone(),
+            now: now.clone(),
+        },
+        Lost::Rows { .. } => What::Rows,
+        Lost::Own(own) => What::Own {
+            name: own.name.to_string(),
+        },
+    }
+}
+
+fn redacted(login: &Login, error: BackupError) -> BackupError {
+    match error {
+        BackupError::Database(error) => BackupError::Database(error.map(|words| login.redact(words))),
+        other => other,
+    }
+}
+
+#[async_trait]
+impl Rows for Keeper {
+    async fn save(
+        &self,
+        taken: Taken<'_>,
+        what: &TakenBack,
+        own: &[PreserveSettings],
+        within: Duration,
+    ) -> Result<Saved, BackupError> {
+        if let Some(manifest) = self.kept.get(taken.stack, taken.of)? {
+            return Ok(manifest.saved());
+        }
+        let deadline = Deadline::new("keeping the rows that were taken back", within);
+        let manifest = self.save_anew(taken, what, own, deadline).await?;
+        self.kept.put(taken.stack, &manifest)?;
+        Ok(manifest.saved())
+    }
+
+    async fn put_in(
+        &self,
+        taken: Taken<'_>,
+        before: Option<&PutIn>,
+        when: When,
+        within: Duration,
+    ) -> Result<PutIn, BackupError> {
+        let deadline = Deadline::new("putting rows back", within);
+        let Some(manifest) = self.kept.get(taken.stack, taken.of)? else {
+            let words = format!("nothing is kept of operation {} any more", taken.of);
+            return Ok(PutIn {
+                lines: vec![words],
+                ..PutIn::default()
+            });
+        };
+        let dir = self.kept.directory(taken.stack, taken.of);
+        let login = taken.place.login()?;
+        let putting = put_in::all(&login, &manifest, &dir, before, when, deadline);
+        match tokio::time::timeout(deadline.left()?, putting).await {
+            Ok(done) => done.map_err(|error| redacted(&login, error)),
+            Err(_) => Err(deadline.late()),
+        }
+    }
+
+    fn keep_only(&self, stack: &StackName, of: &BTreeSet<u64>) -> Result<(), BackupError> {
+        self.kept.keep_only(stack, of)
+    }
+}

@@ -1,0 +1,293 @@
+//! What a copy has and the database has not: found by comparing the two, and not by what a script says of itself. Only
+//! rows that are deleted leave no trace in the catalogue: of those the script is asked.
+
+use config::settings::{PgName, PreserveSettings};
+use state::taken_back::{Loss, Losses};
+
+use super::table::{Column, Table, list};
+
+/// One thing that is read out of the copy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Lost {
+    /// A whole table.
+    Table(Table),
+    /// Columns of a table that is still there.
+    Columns(Table, Vec<Column>),
+    /// A column that has another type.
+    Type {
+        table: Table,
+        column: Column,
+        now: String,
+    },
+    /// Rows that a script deletes, of a table that is still there.
+    Rows { table: Table, which: Option<String> },
+    /// What a query of the operator's asks for.
+    Own(PreserveSettings),
+}
+
+/// What is to be kept, in the order in which it is put back; and, in words, what cannot be.
+pub(super) fn lost(
+    had: &[Table],
+    has: &[Table],
+    version_table: (&PgName, &PgName),
+    losses: &Losses,
+    own: &[PreserveSettings],
+) -> (Vec<Lost>, Vec<String>) {
+    let is_version =
+        |table: &Table| table.schema == version_table.0.as_str() && table.name == version_table.1.as_str();
+    let mut found = Vec::new();
+    for before in had.iter().filter(|table| !is_version(table)) {
+        let Some(after) = has.iter().find(|after| after.is(before)) else {
+            found.push(Lost::Table(before.clone()));
+            continue;
+        };
+        let written = before.columns.iter().filter(|column| !column.generated);
+        let (there, gone): (Vec<_>, Vec<_>) = written.partition(|c| after.column(&c.name).is_some());
+        if !gone.is_empty() {
+            let gone = gone.into_iter().cloned().collect();
+            found.push(Lost::Columns(before.clone(), gone));
+        }
+        for column in there {
+            let now = after
+                .column(&column.name)
+                .map(|now| now.kind.clone())
+                .unwrap_or_default();
+            if now != column.kind {
+                found.push(Lost::Type {
+                    table: before.clone(),
+                    column: column.clone(),
+                    now,
+                });
+            }
+        }
+    }
+    let mut words = Vec::new();
+    for loss in losses.values().flatten() {
+        match loss {
+            Loss::Rows { table, which } => match named(table, had) {
+                // With the whole table they are kept already.
+                Some(table) if !has.iter().any(|after| after.is(table)) => {}
+                Some(table) => found.push(Lost::Rows {
+                    table: table.clone(),
+                    which: which.clone(),
+                }),
+                None => words.push(format!("{loss}: the copy has no such table")),
+            },
+            Loss::Values { .. } | Loss::Unclear(_) => {
+                words.push(format!("{loss}: it is in the copy, and in the backup of it"));
+            }
+            Loss::Table(_) | Loss::Column { .. } | Loss::Type { .. } => {}
+        }
+    }
+    found.extend(own.iter().cloned().map(Lost::Own));
+    (found, words)
+}
+
+/// The table that a script names: with its schema, or the one of that name that there is.
+fn named<'a>(name: &str, tables: &'a [Table]) -> Option<&'a Table> {
+    let mut parts = name.rsplit('.').map(|part| match part.strip_prefix('"') {
+        Some(quoted) => quoted.trim_end_matches('"').replace("\"\"", "\""),
+        None => part.to_lowercase(),
+    });
+    let (name, schema) = (parts.next()?, parts.next());
+    let mut of_that_name = tables
+        .iter()
+        .filter(|table| table.name == name && schema.as_ref().is_none_or(|schema| table.schema == *schema));
+    let first = of_that_name.next()?;
+    let in_public = of_that_name.find(|table| table.schema == "public");
+    Some(in_public.unwrap_or(first))
+}
+
+impl Lost {
+    pub(super) fn table(&self) -> Option<&Table> {
+        match self {
+            Self::Table(table)
+            | Self::Columns(table, _)
+            | Self::Type { table, .. }
+            | Self::Rows { table, .. } => Some(table),
+            Self::Own(_) => None,
+        }
+    }
+
+    /// The columns that are kept. A row is told apart by its key, or by all that is in it.
+    pub(super) fn columns(&self) -> Vec<Column> {
+        let all = |table: &Table| -> Vec<Column> {
+            let written = table.columns.iter().filter(|column| !column.generated);
+            written.cloned().collect()
+        };
+        let with_key = |table: &Table, columns: &[Column]| -> Vec<Column> {
+            if table.keys.is_empty() {
+                return all(table);
+            }
+            let keys = table.keys.iter().filter_map(|key| table.column(key));
+            let others = columns.iter().filter(|column| !table.keys.contains(&column.name));
+            keys.chain(others).cloned().collect()
+        };
+        match self {
+            Self::Table(table) | Self::Rows { table, .. } => all(table),
+            Self::Columns(table, columns) => with_key(table, columns),
+            Self::Type { table, column, .. } => with_key(table, std::slice::from_ref(column)),
+            Self::Own(_) => Vec::new(),
+        }
+    }
+
+    /// The query for it.
+    pub(super) fn query(&self) -> String {
+        let columns = self.columns();
+        let columns = list("", columns.iter().map(|column| column.name.as_str()));
+        match self {
+            Self::Table(table) | Self::Rows { table, which: None } => {
+                format!("SELECT {columns} FROM {}", table.rows())
+            }
+            Self::Rows {
+                table,
+                which: Some(which),
+            } => format!("SELECT {columns} FROM {} WHERE {which}", table.rows()),
+            Self::Columns(table, gone) => {
+                let filled: Vec<String> = gone
+                    .iter()
+                    .map(|column| format!("{} IS NOT NULL", list("", [column.name.as_str()])))
+                    .collect();
+                format!(
+                    "SELECT {columns} FROM {} WHERE {}",
+                    table.rows(),
+                    filled.join(" OR ")
+                )
+            }
+            Self::Type { table, column, .. } => format!(
+                "SELECT {columns} FROM {} WHERE {} IS NOT NULL",
+                table.rows(),
+                list("", [column.name.as_str()])
+            ),
+            Self::Own(own) => own.query.clone(),
+        }
+    }
+
+    /// For people.
+    pub(super) fn shown(&self) -> String {
+        match self {
+            Self::Table(table) => table.shown(),
+            Self::Columns(table, columns) => {
+                let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
+                format!("{} of {}", names.join(", "), table.shown())
+            }
+            Self::Type { table, column, .. } => format!("{} of {}", column.name, table.shown()),
+            Self::Rows { table, .. } => format!("deleted rows of {}", table.shown()),
+            Self::Own(own) => format!("\"{}\"", own.name),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn column(text: &str) -> Column {
+        let (name, kind) = text.split_once(':').unwrap();
+        Column {
+            name: name.to_owned(),
+            kind: kind.to_owned(),
+            generated: false,
+            default: None,
+            missing: None,
+        }
+    }
+
+    /// `backtests id:int interval:text`, the key first.
+    fn table(text: &str) -> Table {
+        let mut words = text.split(' ');
+        let name = words.next().unwrap();
+        let columns: Vec<Column> = words.map(column).collect();
+        Table {
+            schema: String::from("public"),
+            name: name.to_owned(),
+            keys: columns
+                .first()
+                .map(|column| column.name.clone())
+                .into_iter()
+                .collect(),
+            columns,
+            triggers: false,
+            foreign: false,
+            parted: false,
+        }
+    }
+
+    #[track_caller]
+    fn check(had: &[&str], has: &[&str], deletes: &[(&str, Option<&str>)], expected: &[&str]) {
+        let tables = |all: &[&str]| -> Vec<Table> { all.iter().map(|text| table(text)).collect() };
+        let rows = deletes.iter().map(|(table, which)| Loss::Rows {
+            table: (*table).to_owned(),
+            which: which.map(str::to_owned),
+        });
+        let losses = Losses::from([("b2".parse().unwrap(), rows.collect())]);
+        let version = ("public".parse().unwrap(), "alembic_version".parse().unwrap());
+        let (found, words) = lost(&tables(had), &tables(has), (&version.0, &version.1), &losses, &[]);
+        let lines: Vec<String> = found
+            .iter()
+            .map(|lost| format!("{}: {}", lost.shown(), lost.query()))
+            .chain(words)
+            .collect();
+        assert_eq!(lines, expected);
+    }
+
+    #[test]
+    fn what_is_not_there_any_more_is_found() {
+        check(
+            &[
+                "backtests id:int interval:text name:text",
+                "alembic_version version_num:text",
+            ],
+            &["backtests id:int name:text"],
+            &[],
+            &[
+                "interval of backtests: SELECT \"id\", \"interval\" FROM ONLY \"public\".\"backtests\" WHERE \"interval\" IS NOT NULL",
+            ],
+        );
+        check(
+            &["backtests id:int", "candles id:bigint x:int"],
+            &["backtests id:int"],
+            &[],
+            &["candles: SELECT \"id\", \"x\" FROM ONLY \"public\".\"candles\""],
+        );
+        check(
+            &["backtests id:int price:numeric"],
+            &["backtests id:int price:integer"],
+            &[],
+            &[
+                "price of backtests: SELECT \"id\", \"price\" FROM ONLY \"public\".\"backtests\" WHERE \"price\" IS NOT NULL",
+            ],
+        );
+        check(
+            &["backtests id:int"],
+            &["backtests id:int", "more id:int"],
+            &[],
+            &[],
+        );
+    }
+
+    #[test]
+    fn rows_that_a_script_deletes_are_asked_of_the_script() {
+        check(
+            &["backtests id:int"],
+            &["backtests id:int"],
+            &[("backtests", Some("id > 3")), ("public.\"backtests\"", None)],
+            &[
+                "deleted rows of backtests: SELECT \"id\" FROM ONLY \"public\".\"backtests\" WHERE id > 3",
+                "deleted rows of backtests: SELECT \"id\" FROM ONLY \"public\".\"backtests\"",
+            ],
+        );
+        // With the table they are kept already; and one that is not there has none.
+        check(
+            &["backtests id:int"],
+            &[],
+            &[("backtests", None), ("other", None)],
+            &[
+                "backtests: SELECT \"id\" FROM ONLY \"public\".\"backtests\"",
+                "all rows of other: the copy has no such table",
+            ],
+        );
+    }
+}
