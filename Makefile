@@ -11,7 +11,7 @@ UNITDIR ?= $(if $(filter /usr,$(PREFIX)),/usr/lib/systemd/system,/etc/systemd/sy
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: ## a stack comes up, a release turns bad, Steadfast rolls it back (installs what is missing)
+demo: ## a release brings a migration and turns bad, Steadfast takes both back (installs what is missing)
 	@tests/tools/ready.sh
 	@$(MAKE) --no-print-directory build
 	target/release/steadfast demo

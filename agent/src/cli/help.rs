@@ -282,8 +282,8 @@ Examples:
   steadfast demo
   steadfast demo --engine unix:///run/docker.sock
 
-Needs an engine, and the images that `make images` makes. Takes about two
-minutes.
+Needs an engine, and the images that `make images` makes. Takes two and a
+half minutes.
 
 Touches: what it makes itself, a stack of its own; nothing of it is left
 behind.

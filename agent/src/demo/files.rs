@@ -13,7 +13,9 @@ pub(super) const PASSWORD: &str = "demo-7f3a91c4e2";
 pub(super) const WINDOW: u64 = 20;
 /// How long a release has to be healthy. Five minutes outside of the demo.
 pub(super) const GOOD_AFTER: u64 = 12;
-/// How long v1.6.0 is well: long enough to be taken for a good one, too short to be proven.
+/// The release that is bad, until its cause is mended. It brings migration 0002.
+pub(super) const BAD: &str = "v1.8.0";
+/// How long [`BAD`] is well: long enough to be taken for a good one, too short to be proven.
 pub(super) const FAIL_AFTER: u64 = 9;
 
 /// The ports of this host, on the loopback, where the stack is reached.
@@ -26,6 +28,7 @@ pub(super) struct Ports {
 /// The Compose file. What is made from it carries [`LABEL`].
 pub(super) fn compose(ports: Ports) -> String {
     let Ports { api, frontend } = ports;
+    let cause = cause();
     format!(
         r#"name: {PROJECT}
 x-labels: &ours
@@ -47,9 +50,8 @@ services:
     image: steadfast-test/api:${{TAG}}
     environment:
       DATABASE_URL: postgresql://postgres:${{POSTGRES_PASSWORD}}@postgres:5432/bybit_tester
-      MIGRATE_ON_START: 1
       FAIL_AFTER: {FAIL_AFTER}
-    ports: [127.0.0.1:{api}:8000]
+{cause}    ports: [127.0.0.1:{api}:8000]
     depends_on:
       postgres: {{ condition: service_healthy }}
     labels: *ours
@@ -66,6 +68,11 @@ volumes:
     labels: *ours
 "#
     )
+}
+
+/// The line of the Compose file that makes [`BAD`] fail.
+pub(super) fn cause() -> String {
+    format!("      FAILING: {BAD}\n")
 }
 
 /// The stack's `.env`.
@@ -118,6 +125,10 @@ interval = "1s"
 service      = "postgres"
 dbname       = "bybit_tester"
 password_env = "POSTGRES_PASSWORD"
+
+[stack.{PROJECT}.database.migrations]
+tool    = "alembic"
+service = "api"
 "#
     )
 }
@@ -134,8 +145,15 @@ mod tests {
 
     #[test]
     fn the_spans_make_the_story_possible() {
-        // v1.6.0 has to turn bad before it could be proven, and has to be seen well before that.
+        // The bad release has to turn bad before it could be proven, and has to be seen well before that.
         const { assert!(3 < FAIL_AFTER && FAIL_AFTER < GOOD_AFTER && GOOD_AFTER < WINDOW) };
+    }
+
+    #[test]
+    fn the_cause_stands_in_one_line_and_can_be_taken_out() {
+        let text = compose(Ports { api: 1, frontend: 2 });
+        assert_eq!(text.matches(&cause()).count(), 1, "{text}");
+        assert!(!text.replace(&cause(), "").contains("FAILING"), "{text}");
     }
 
     #[test]

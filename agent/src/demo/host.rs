@@ -26,10 +26,10 @@ pub(super) const IMAGES: [&str; 7] = [
     "steadfast-test/postgres:15",
     "steadfast-test/api:v1.4.0",
     "steadfast-test/api:v1.5.0",
-    "steadfast-test/api:v1.6.0",
+    "steadfast-test/api:v1.8.0",
     "steadfast-test/frontend:v1.4.0",
     "steadfast-test/frontend:v1.5.0",
-    "steadfast-test/frontend:v1.6.0",
+    "steadfast-test/frontend:v1.8.0",
 ];
 
 /// The engine.
@@ -92,7 +92,7 @@ impl Host {
     pub(super) async fn foreign(&self) -> Result<Vec<String>> {
         let mut foreign = Vec::new();
         for container in self.project_containers().await? {
-            if label(container.labels.as_ref(), LABEL).is_none() {
+            if !is_ours(&container) {
                 foreign.push(format!("container {}", name_of(&container)));
             }
         }
@@ -116,10 +116,7 @@ impl Host {
             .list_containers(format!("{}={PROJECT}", labels::KEEPER))
             .await?;
         let ours = self.project_containers().await?;
-        let ours = ours
-            .into_iter()
-            .filter(|container| label(container.labels.as_ref(), LABEL).is_some());
-        for container in ours.chain(keepers) {
+        for container in ours.into_iter().filter(is_ours).chain(keepers) {
             let options = RemoveContainerOptions {
                 force: true,
                 v: true,
@@ -180,6 +177,13 @@ fn by_label(label: String) -> HashMap<String, Vec<String>> {
 
 fn label(labels: Option<&HashMap<String, String>>, key: &str) -> Option<String> {
     labels?.get(key).cloned()
+}
+
+/// What migrates carries none of the stack's own labels: it is known as the daemon's, of this project.
+fn is_ours(container: &ContainerSummary) -> bool {
+    let label = |key| label(container.labels.as_ref(), key);
+    let once = || label(labels::ONEOFF).as_deref() == Some("True") && label(labels::OPERATION).is_some();
+    label(LABEL).is_some() || once()
 }
 
 fn name_of(container: &ContainerSummary) -> String {

@@ -1,7 +1,10 @@
-//! `steadfast demo`: a stack comes up, a release turns bad, Steadfast takes it back. Shown on a real engine by
-//! the real daemon, which is started as a process of its own and watched from outside. The demo takes away
-//! all that it made, whatever happens, and nothing else.
+//! `steadfast demo`: a stack comes up, a release that brings a migration turns bad, Steadfast takes it back with
+//! its schema, and brings it again when the cause is mended. Shown on a real engine by the real daemon, which is
+//! started as a process of its own and watched from outside. The demo takes away all that it made, whatever
+//! happens, and nothing else.
 
+mod again;
+mod back;
 mod daemon;
 mod files;
 mod host;
@@ -13,7 +16,7 @@ mod story;
 use anyhow::{Context as _, Result};
 
 use self::daemon::Daemon;
-use self::files::{FAIL_AFTER, GOOD_AFTER, PROJECT, WINDOW};
+use self::files::{BAD, FAIL_AFTER, GOOD_AFTER, PROJECT, WINDOW};
 use self::host::Host;
 use self::outside::Outside;
 use self::say::Narrator;
@@ -85,7 +88,7 @@ async fn show(args: &Args, say: &mut Narrator) -> Result<u8> {
     }
     say.plain(&format!(
         "All spans are short here: a release may fail for {WINDOW} s, and is proven after {GOOD_AFTER} s of health.\n\
-         Otherwise both are five minutes. v1.6.0 is made to be well for {FAIL_AFTER} s only."
+         Otherwise both are five minutes. {BAD} is made to be well for {FAIL_AFTER} s only."
     ));
     let ended = play(&scene, &host, &address, say, &mut signals).await;
     let cleared = clear(ended.daemon, &host, scene, say).await;

@@ -34,7 +34,7 @@ impl Seen {
             && self.health == Some(200)
     }
 
-    /// For the table: `v1.6.0 (500)`.
+    /// For the table: `v1.8.0 (500)`.
     pub(super) fn words(&self) -> String {
         match (&self.api, self.health) {
             (Some(version), Some(200)) if self.frontend.as_ref() == Some(version) => version.clone(),
@@ -121,27 +121,37 @@ impl Outside {
             .sum()
     }
 
-    /// Adds a backtest through the frontend, as a user does.
-    pub(super) async fn add(&self, symbol: &str) -> Result<()> {
+    /// Adds a backtest through the frontend, as a user does; the interval is for those releases that know of one.
+    pub(super) async fn add(&self, symbol: &str, interval: Option<&str>) -> Result<()> {
         let url = format!("http://127.0.0.1:{}/api/backtests", self.ports.frontend);
-        let body = serde_json::json!({ "symbol": symbol }).to_string();
+        let body = match interval {
+            Some(interval) => serde_json::json!({ "symbol": symbol, "interval": interval }),
+            None => serde_json::json!({ "symbol": symbol }),
+        };
         let request = self.client.post(&url).header("content-type", "application/json");
-        let answer = request.body(body).send().await.context("cannot add a backtest")?;
+        let answer = request
+            .body(body.to_string())
+            .send()
+            .await
+            .context("cannot add a backtest")?;
         if answer.status().as_u16() != 201 {
             bail!("adding a backtest was answered with {}", answer.status());
         }
         Ok(())
     }
 
-    /// The symbols of all backtests, through the frontend.
-    pub(super) async fn symbols(&self) -> Result<Vec<String>> {
+    /// The symbol and the interval of each backtest, through the frontend.
+    pub(super) async fn backtests(&self) -> Result<Vec<(String, Option<String>)>> {
         let url = format!("http://127.0.0.1:{}/api/backtests", self.ports.frontend);
         let text = text(&self.client, &url)
             .await
             .context("cannot list the backtests")?;
         let rows: Vec<Value> = serde_json::from_str(&text).context("the list of backtests is not one")?;
-        let symbols = rows.iter().filter_map(|row| row["symbol"].as_str());
-        Ok(symbols.map(str::to_owned).collect())
+        let text = |row: &Value, key: &str| row[key].as_str().map(str::to_owned);
+        let backtests = rows
+            .iter()
+            .filter_map(|row| Some((text(row, "symbol")?, text(row, "interval"))));
+        Ok(backtests.collect())
     }
 }
 

@@ -159,12 +159,12 @@ mod tests {
     fn the_table_has_a_line_for_each_phase_and_no_more() {
         let row = |phase, serves: &str, tenths: u64| Row {
             phase,
-            asked: "v1.6.0",
+            asked: "v1.8.0",
             serves: serves.to_owned(),
             took: Duration::from_millis(100 * tenths),
         };
         let rows = [
-            row("failing", "v1.6.0 (500)", 208),
+            row("failing", "v1.8.0 (500)", 208),
             row("rolled back", "v1.5.0", 24),
         ];
         let text = table_of(&rows).to_string();
@@ -173,8 +173,8 @@ mod tests {
             ──────────────────────────────────────────────────
              phase         asked for   serves         seconds
             ══════════════════════════════════════════════════
-             failing       v1.6.0      v1.6.0 (500)      20.8
-             rolled back   v1.6.0      v1.5.0             2.4
+             failing       v1.8.0      v1.8.0 (500)      20.8
+             rolled back   v1.8.0      v1.5.0             2.4
             ──────────────────────────────────────────────────"]]
         .assert_eq(&lines.join("\n"));
     }

@@ -67,7 +67,7 @@ impl Scene {
                 .with_context(|| format!("cannot make {}", path.display()))?;
         }
         write(&self.config(), &files::steadfast(&self.root, engine, ports))?;
-        write(&self.root.join("stack/compose.yaml"), &files::compose(ports))?;
+        write(&self.compose(), &files::compose(ports))?;
         write(&self.root.join("stack/.env"), &files::env())?;
         write(&self.desired(), &files::desired(tag))
     }
@@ -79,6 +79,14 @@ impl Scene {
         fs::rename(&new, self.desired()).context("cannot rename over desired.toml")
     }
 
+    /// Takes the cause of the failure out of the Compose file, as an editor does.
+    pub(super) fn mend(&self) -> Result<()> {
+        let text = fs::read_to_string(self.compose()).context("cannot read compose.yaml")?;
+        let new = self.root.join("stack/.compose.yaml.new");
+        write(&new, &text.replace(&files::cause(), ""))?;
+        fs::rename(&new, self.compose()).context("cannot rename over compose.yaml")
+    }
+
     /// What `desired.toml` says now.
     pub(super) fn asked(&self) -> Result<String> {
         fs::read_to_string(self.desired()).context("cannot read desired.toml")
@@ -87,6 +95,10 @@ impl Scene {
     /// `steadfast.toml`.
     pub(super) fn config(&self) -> PathBuf {
         self.root.join("etc/steadfast.toml")
+    }
+
+    fn compose(&self) -> PathBuf {
+        self.root.join("stack/compose.yaml")
     }
 
     fn desired(&self) -> PathBuf {

@@ -3,25 +3,28 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use tokio::time::Instant;
 
 use super::daemon::Daemon;
-use super::files::{self, FAIL_AFTER, GOOD_AFTER, PASSWORD, WINDOW};
+use super::files::{self, BAD, GOOD_AFTER, PASSWORD};
 use super::host::Host;
 use super::outside::{Outside, Seen};
 use super::say::{Narrator, Row, seconds};
 use super::scene::Scene;
-use crate::view::{State, Status};
+use crate::view::Status;
 
-const FIRST: &str = "v1.4.0";
-const SECOND: &str = "v1.5.0";
-const THIRD: &str = "v1.6.0";
+pub(super) const FIRST: &str = "v1.4.0";
+pub(super) const SECOND: &str = "v1.5.0";
+pub(super) const THIRD: &str = BAD;
+
+/// What a user adds under the first release, and under the third, which knows of intervals.
+pub(super) const OLD_ROW: &str = "BTCUSDT";
+pub(super) const NEW_ROW: &str = "ETHUSDT";
+pub(super) const INTERVAL: &str = "4h";
 
 /// How long anything may take that has no span of its own. Generous: a slow machine is no failure.
-const PATIENCE: Duration = Duration::from_secs(120);
-/// How long the restored release is watched: several passes, in which the bad one could come back.
-const AFTERWARDS: Duration = Duration::from_secs(8);
+pub(super) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// All that takes part.
 pub(super) struct Story<'a> {
@@ -38,7 +41,7 @@ impl Story<'_> {
         self.say.phase(&format!("1  {FIRST} comes up, from nothing"));
         let asked = Instant::now();
         self.comes_to_serve(FIRST, "comes up", asked).await?;
-        self.add("BTCUSDT", FIRST).await?;
+        self.add(OLD_ROW, None, FIRST).await?;
         self.is_proven(FIRST).await?;
 
         self.say
@@ -48,16 +51,25 @@ impl Story<'_> {
         self.is_proven(SECOND).await?;
 
         self.say.phase(&format!(
-            "3  desired.toml is edited: {SECOND} becomes {THIRD}, a bad release"
+            "3  desired.toml is edited: {SECOND} becomes {THIRD}, a bad release that brings a migration"
         ));
         let asked = self.edit(SECOND, THIRD)?;
-        self.comes_to_serve(THIRD, "deployed", asked).await?;
-        self.add("ETHUSDT", THIRD).await?;
-        let (bad, left) = self.turns_bad().await?;
+        self.comes_to_serve(THIRD, "deployed, with its migration", asked)
+            .await?;
+        self.add(NEW_ROW, Some(INTERVAL), THIRD).await?;
+        self.says_what_is_at_stake().await?;
+        let left = self.fails(asked).await?;
 
-        self.say.phase("4  Steadfast goes back by itself");
+        self.say
+            .phase("4  Steadfast goes back by itself, and takes the schema along");
         self.goes_back(left).await?;
-        self.holds_afterwards(bad, left).await
+        self.holds().await?;
+
+        self.say.phase(&format!(
+            "5  compose.yaml is edited: the cause is mended, and {THIRD} is tried again"
+        ));
+        self.is_mended().await?;
+        self.is_tried_again().await
     }
 
     /// The edit of an operator.
@@ -67,7 +79,8 @@ impl Story<'_> {
         Ok(Instant::now())
     }
 
-    async fn comes_to_serve(
+    /// Waits until both say that they are this release, and well.
+    pub(super) async fn comes_to_serve(
         &mut self,
         version: &'static str,
         phase: &'static str,
@@ -89,7 +102,7 @@ impl Story<'_> {
         Ok(())
     }
 
-    async fn is_proven(&mut self, version: &'static str) -> Result<()> {
+    pub(super) async fn is_proven(&mut self, version: &'static str) -> Result<()> {
         let begun = Instant::now();
         let status = self
             .ask(
@@ -104,168 +117,23 @@ impl Story<'_> {
                 },
             )
             .await?;
-        let heads = status.schema.as_ref().map_or(&[][..], |schema| &schema.heads);
-        ensure!(
-            heads == ["0001"],
-            "the schema should stand at 0001, and stands at {heads:?}"
-        );
+        let head = head_of(version);
+        stands_at(&status, head)?;
         let number = status.runs.as_ref().map_or(0, |runs| runs.generation);
         self.say.proven(&format!(
-            "healthy for {GOOD_AFTER} s: generation {number} ({version}, schema {}) is proven good",
-            heads.join(" + ")
+            "healthy for {GOOD_AFTER} s: generation {number} ({version}, schema {head}) is proven good"
         ));
         let seen = self.outside.seen();
         self.row("proven good", version, &seen, begun);
         Ok(())
     }
 
-    /// From the first bad answer until the bad release has left; gives both moments.
-    async fn turns_bad(&mut self) -> Result<(Instant, Instant)> {
-        let since = Instant::now();
-        self.see(&format!("{THIRD} is well, as long as it lasts"), |seen| {
-            seen.health == Some(500)
-        })
-        .await?;
-        let bad = self
-            .outside
-            .first(since, |seen| seen.health == Some(500))
-            .unwrap_or_else(Instant::now);
-        self.say.proven(&format!(
-            "GET /health says 500: {FAIL_AFTER} s after its start {THIRD} has turned bad"
-        ));
-        let has_left = |seen: &Seen| seen.api.as_deref() != Some(THIRD);
-        let end = Instant::now() + PATIENCE;
-        while !has_left(&self.outside.look().await?) {
-            self.count_down().await?;
-            ensure!(
-                Instant::now() < end,
-                "{THIRD} fails, and nothing is done about it"
-            );
-        }
-        let left = self.outside.first(bad, has_left).unwrap_or_else(Instant::now);
-        self.say.row(Row {
-            phase: "failing, until the window is over",
-            asked: THIRD,
-            serves: format!("{THIRD} (500)"),
-            took: left - bad,
-        });
-        Ok((bad, left))
-    }
-
-    async fn count_down(&mut self) -> Result<()> {
-        self.daemon.must_live()?;
-        let Some(status) = self.daemon.status().await? else {
-            return Ok(());
-        };
-        if let Some(failing) = &status.failing {
-            let left = failing.left_seconds.map_or_else(String::new, |left| {
-                format!(": rolled back in {left} s, unless it recovers")
-            });
-            self.say.live(&format!(
-                "failing for {} s of {WINDOW} s{left}",
-                failing.seconds.min(WINDOW)
-            ));
-        }
-        Ok(())
-    }
-
-    async fn goes_back(&mut self, left: Instant) -> Result<()> {
-        let seen = self
-            .see(&format!("waiting until {SECOND} serves again"), |seen| {
-                seen.serves(SECOND)
-            })
-            .await?;
-        let took = self
-            .outside
-            .first(left, |seen| seen.serves(SECOND))
-            .map_or(Duration::ZERO, |at| at - left);
-        self.say.proven(&format!(
-            "{SECOND} serves again, whole: api and frontend, {} s after {THIRD} was stopped",
-            seconds(took)
-        ));
-        self.say.row(Row {
-            phase: "rolled back",
-            asked: THIRD,
-            serves: seen.words(),
-            took,
-        });
-        Ok(())
-    }
-
-    async fn holds_afterwards(&mut self, bad: Instant, left: Instant) -> Result<()> {
-        let begun = Instant::now();
-        // Samples are a second apart: the daemon's first bad one may be a little older than ours.
-        let failed = left - bad;
-        ensure!(
-            failed + Duration::from_millis(500) >= Duration::from_secs(WINDOW),
-            "{THIRD} was left after {} s already, the window is {WINDOW} s",
-            seconds(failed)
-        );
-        self.say.proven(&format!(
-            "not before its time: {THIRD} had failed for {} s",
-            seconds(failed)
-        ));
-        let status = self
-            .ask(
-                "waiting until the rollback is over",
-                |status| (status.state == State::RolledBack).then_some(()),
-                |_| format!("{SECOND} serves; the new containers are watched before the old ones go"),
-            )
-            .await?;
-        self.is_told_truly(&status)?;
-        self.is_whole().await?;
-        let end = Instant::now() + AFTERWARDS;
-        while Instant::now() < end {
-            let seen = self.outside.look().await?;
-            ensure!(
-                seen.serves(SECOND),
-                "{SECOND} should go on serving, and what serves is {}",
-                seen.words()
-            );
-            self.daemon.must_live()?;
-            self.say
-                .live(&format!("{THIRD} is still asked for: does it stay away?"));
-        }
-        self.say
-            .proven(&format!("{SECOND} went on serving; {THIRD} was not tried again"));
-        let seen = self.outside.seen();
-        self.row("and stays there", THIRD, &seen, begun);
-        self.show_status().await
-    }
-
-    /// What Steadfast says of it is what happened, and the operator's file is the operator's.
-    fn is_told_truly(&mut self, status: &Status) -> Result<()> {
-        let asked = status.asked.as_ref().map(|asked| asked.tag.as_str());
-        let runs = status.runs.as_ref().context("status says that nothing runs")?;
-        ensure!(
-            asked == Some(THIRD) && runs.tag.as_deref() == Some(SECOND) && !status.as_asked,
-            "status says that {asked:?} was asked for and {:?} runs",
-            runs.tag
-        );
-        let gap = status.gap.as_ref().context("status does not say why")?;
-        ensure!(
-            gap.tag.as_deref() == Some(THIRD),
-            "status says that {:?} has failed",
-            gap.tag
-        );
-        self.say.proven(&format!(
-            "status: {THIRD} was asked for, generation {} ({SECOND}) runs, {THIRD} is in quarantine",
-            runs.generation
-        ));
-        ensure!(
-            self.scene.asked()? == files::desired(THIRD),
-            "desired.toml was touched"
-        );
-        self.say.proven(&format!("desired.toml still says {THIRD}"));
-        Ok(())
-    }
-
-    /// The containers at the engine, the rows in the database, the secret in its place.
-    async fn is_whole(&mut self) -> Result<()> {
+    /// The containers at the engine, and the secret in its place.
+    pub(super) async fn is_whole(&mut self, version: &str) -> Result<()> {
         let containers = self.host.containers().await?;
         let wanted = [
-            ("api", format!("steadfast-test/api:{SECOND}")),
-            ("frontend", format!("steadfast-test/frontend:{SECOND}")),
+            ("api", format!("steadfast-test/api:{version}")),
+            ("frontend", format!("steadfast-test/frontend:{version}")),
             ("postgres", String::from("steadfast-test/postgres:15")),
         ];
         ensure!(
@@ -282,14 +150,6 @@ impl Story<'_> {
         }
         self.say
             .proven("the engine: three containers, all running, each of the right image; none is left over");
-        let symbols = self.outside.symbols().await?;
-        ensure!(
-            symbols == ["BTCUSDT", "ETHUSDT"],
-            "two backtests should be in the database, and there are {symbols:?}"
-        );
-        self.say.proven(&format!(
-            "no row was lost: what was added under {FIRST} and what was added under {THIRD} is there"
-        ));
         ensure!(
             !self.daemon.logged().contains(PASSWORD),
             "the database's password stands in the log"
@@ -299,7 +159,22 @@ impl Story<'_> {
         Ok(())
     }
 
-    async fn show_status(&mut self) -> Result<()> {
+    /// The symbol and the interval of all backtests, in the order in which they were added.
+    pub(super) async fn has_rows(&self, wanted: &[(&str, Option<&str>)]) -> Result<()> {
+        let found = self.outside.backtests().await?;
+        let found: Vec<_> = found
+            .iter()
+            .map(|(symbol, interval)| (symbol.as_str(), interval.as_deref()))
+            .collect();
+        ensure!(
+            found == wanted,
+            "the backtests in the database should be {wanted:?}, and are {found:?}"
+        );
+        Ok(())
+    }
+
+    /// `steadfast status`, for everybody to see; it has to end with this code.
+    pub(super) async fn show_status(&mut self, wanted: i32) -> Result<()> {
         let (code, text) = self
             .daemon
             .command(&["status", files::PROJECT, "--exit-code"])
@@ -310,23 +185,22 @@ impl Story<'_> {
         ));
         self.say.quote(&format!("{}\n{code}", text.trim_end()));
         ensure!(
-            code == 6,
-            "`steadfast status --exit-code` should end with 6 (rolled back), and ends with {code}"
+            code == wanted,
+            "`steadfast status --exit-code` should end with {wanted}, and ends with {code}"
         );
-        self.say
-            .proven("exit code 6: a rollback is not reported as a success");
         Ok(())
     }
 
-    async fn add(&mut self, symbol: &str, under: &str) -> Result<()> {
-        self.outside.add(symbol).await?;
+    async fn add(&mut self, symbol: &str, interval: Option<&str>, under: &str) -> Result<()> {
+        self.outside.add(symbol, interval).await?;
+        let with = interval.map_or_else(String::new, |interval| format!(" with the interval {interval}"));
         self.say.event(&format!(
-            "a user adds a backtest of {symbol} through the frontend, under {under}"
+            "a user adds a backtest of {symbol}{with} through the frontend, under {under}"
         ));
         Ok(())
     }
 
-    fn row(&mut self, phase: &'static str, asked: &'static str, seen: &Seen, since: Instant) {
+    pub(super) fn row(&mut self, phase: &'static str, asked: &'static str, seen: &Seen, since: Instant) {
         self.say.row(Row {
             phase,
             asked,
@@ -336,7 +210,7 @@ impl Story<'_> {
     }
 
     /// Waits until something is seen from outside.
-    async fn see(&mut self, what: &str, is_it: impl Fn(&Seen) -> bool) -> Result<Seen> {
+    pub(super) async fn see(&mut self, what: &str, is_it: impl Fn(&Seen) -> bool) -> Result<Seen> {
         let end = Instant::now() + PATIENCE;
         loop {
             let seen = self.outside.look().await?;
@@ -355,7 +229,7 @@ impl Story<'_> {
     }
 
     /// Waits until `steadfast status` says something.
-    async fn ask(
+    pub(super) async fn ask(
         &mut self,
         what: &str,
         is_it: impl Fn(&Status) -> Option<()>,
@@ -377,4 +251,19 @@ impl Story<'_> {
             tokio::time::sleep(Duration::from_millis(300)).await;
         }
     }
+}
+
+/// How far the schema is with a release.
+pub(super) fn head_of(version: &str) -> &'static str {
+    if version == THIRD { "0002" } else { "0001" }
+}
+
+/// An error where the schema does not stand at `head`.
+pub(super) fn stands_at(status: &Status, head: &str) -> Result<()> {
+    let heads = status.schema.as_ref().map_or(&[][..], |schema| &schema.heads);
+    ensure!(
+        heads == [head],
+        "the schema should stand at {head}, and stands at {heads:?}"
+    );
+    Ok(())
 }
