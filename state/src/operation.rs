@@ -235,6 +235,7 @@ pub fn ended(record: &StackRecord, open: &OpenOperation, halt: &Halt, now: &Mome
             let mut changes = vec![end(Ending::Succeeded)];
             changes.extend(after_success(record, open, now));
             changes.extend(taken_back(open, now));
+            changes.extend(out_again(record, open));
             changes
         }
         Halt::TakenBack { why, passing } => {
@@ -271,6 +272,7 @@ pub fn ended(record: &StackRecord, open: &OpenOperation, halt: &Halt, now: &Mome
         Halt::Stuck { why } => {
             let mut changes = vec![end(Ending::Stuck { why: why.clone() })];
             changes.extend(after_sticking(record, open, why, now));
+            changes.extend(taken_back(open, now));
             changes
         }
     }
@@ -362,11 +364,38 @@ fn after_restoring(record: &StackRecord, open: &OpenOperation, now: &Moment) -> 
     changes
 }
 
+/// Where another database has the name, what was put into the one before is not in it.
+fn out_again(record: &StackRecord, open: &OpenOperation) -> Vec<Change> {
+    let steps = &open.operation.plan.steps;
+    if !steps.contains(&Step::TakePlace) {
+        return Vec::new();
+    }
+    let was_in = record
+        .taken_back
+        .iter()
+        .filter(|(_, taken)| taken.put_in.is_some());
+    let out = was_in.map(|(of, taken)| {
+        let out = TakenBack {
+            put_in: None,
+            ..taken.clone()
+        };
+        Change::TakeBack(*of, Box::new(out))
+    });
+    out.collect()
+}
+
 /// What it has taken out of the database, where it leaves the schema where it has taken it.
 fn taken_back(open: &OpenOperation, now: &Moment) -> Vec<Change> {
+    let undone = |index: usize| {
+        open.events
+            .iter()
+            .any(|entry| entry.event == Event::UndoDone { index })
+    };
     let steps = open.operation.plan.steps.iter().enumerate();
     let down = steps.filter_map(|(index, step)| match step {
-        Step::Migrate { way } if way.direction == Direction::Down => open.outcome(index).map(|_| way),
+        Step::Migrate { way } if way.direction == Direction::Down && !undone(index) => {
+            open.outcome(index).map(|_| way)
+        }
         _ => None,
     });
     let taken = down.filter_map(|way| {

@@ -395,23 +395,25 @@ impl StackRecord {
         targets
     }
 
-    /// The rows of which some have a place again once the schema was moved up this way, the newest first.
+    /// What was taken out of the database, before its schema is moved up this way, the newest first: what is not kept yet
+    /// is to be kept first, and some of it may have a place again after it.
     pub fn returning(&self, way: &SchemaMove) -> Vec<Return> {
         if way.direction == Direction::Down || bug::is(Bug::RowsStayOut) {
             return Vec::new();
         }
-        let crossed = |taken: &TakenBack| {
-            let mut revisions = taken.revisions.iter();
-            revisions.any(|revision| way.revisions.contains(revision))
-        };
         let history = self.histories.get(&way.by.image);
         let all = self.taken_back.iter().rev();
-        all.filter(|(_, taken)| !taken.is_over() && crossed(taken))
+        all.filter(|(_, taken)| !taken.is_over())
             .map(|(of, taken)| Return {
                 of: *of,
                 saved: taken.saved.is_some(),
+                has_place: taken
+                    .revisions
+                    .iter()
+                    .any(|revision| way.revisions.contains(revision)),
                 last: history.is_some_and(|history| history.has_applied(&way.to, &taken.revisions)),
             })
+            .filter(|rows| rows.has_place || !rows.saved)
             .collect()
     }
 

@@ -149,13 +149,15 @@ impl fmt::Display for PutIn {
     }
 }
 
-/// Rows that have a place again.
+/// What was taken out of the database, before its schema goes up again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Return {
     /// The operation that has taken them out.
     pub of: u64,
     /// Whether they are kept already.
     pub saved: bool,
+    /// Whether some of them have a place again.
+    pub has_place: bool,
     /// Whether all revisions are there again that were taken back: what has no place then will have none.
     pub last: bool,
 }

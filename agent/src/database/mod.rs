@@ -45,6 +45,7 @@ pub use self::postgres::Postgres;
 pub use self::rows::Checksum;
 pub use self::snapshot::{Census, Snapshot};
 pub use self::staging::Staging;
+pub(crate) use self::words::without_values;
 
 /// The value of a key of the stack's `.env`.
 pub type EnvLookup<'a> = &'a (dyn Fn(&str) -> Option<String> + Send + Sync);

@@ -10,7 +10,7 @@ const NAMES: [&str; 20] = [
 ];
 
 /// The same error, with its place, and only with such words as can have no value in them.
-pub(super) fn without_values(error: DatabaseError, place: &str) -> DatabaseError {
+pub(crate) fn without_values(error: DatabaseError, place: &str) -> DatabaseError {
     let certain = |said: &str, code: &str| {
         let names = NAMES.contains(&code);
         let said = match code.get(..2) {

@@ -90,7 +90,11 @@ impl Stack {
         let Some(due) = self.backup_due() else {
             return Ok(());
         };
-        let (of_a_copy, of_rows) = (matches!(due, Due::Copy(..)), matches!(due, Due::PutIn(_)));
+        let of_a_copy = matches!(due, Due::Copy(..));
+        let of_rows = match due {
+            Due::PutIn(of) => Some(of),
+            _ => None,
+        };
         let (why, plan) = match due {
             Due::Copy(operation, name) => {
                 let why = format!("operation {operation} has copied the database before it took it back");
@@ -142,11 +146,14 @@ impl Stack {
                 .as_ref()
                 .map(|_| self.more_patience(self.copy_tried.as_ref()));
         }
-        if of_rows {
-            self.put_in_tried = self
-                .backup_problem
-                .as_ref()
-                .map(|_| self.more_patience(self.put_in_tried.as_ref()));
+        if let Some(of) = of_rows {
+            let waits = self
+                .record
+                .taken_back
+                .get(&of)
+                .is_some_and(state::taken_back::TakenBack::waits);
+            let again = waits || self.backup_problem.is_some();
+            self.put_in_tried = again.then(|| self.more_patience(self.put_in_tried.as_ref()));
             // It says nothing about when a backup may be made.
             return Ok(());
         }
@@ -286,6 +293,10 @@ impl Stack {
             return;
         }
         self.forgot_rows_at = Some(now);
+        // A ledger that was begun anew knows of none, and what was kept may be all that there is.
+        if self.record.taken_back.is_empty() {
+            return;
+        }
         let known = self.record.taken_back.keys().copied().collect();
         if let Err(error) = self.edges.rows.keep_only(&self.settings.name, &known) {
             tracing::warn!(stack = %self.settings.name, %error, "rows that were kept are not removed");

@@ -157,7 +157,7 @@ impl Stack {
         let Some(image) = images.get(&tool.service) else {
             return Ok(Learnt::All);
         };
-        if self.record.histories.contains_key(image) {
+        if self.record.histories.contains_key(image) && self.record.losses.contains_key(image) {
             return Ok(Learnt::All);
         }
         let by = tool.history(image);

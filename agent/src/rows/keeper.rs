@@ -17,7 +17,9 @@ use super::stream::write_out;
 use super::table::tables;
 use super::{Rows, Taken, When, put_in};
 use crate::backup::{BackupError, Deadline, MARGIN};
-use crate::database::{CopyKind, DatabaseError, Link, Login, Staging, copy_name, session_forms};
+use crate::database::{
+    CopyKind, DatabaseError, Link, Login, Staging, copy_name, session_forms, without_values,
+};
 
 /// How long it may take to close what was open.
 const CLEAN: Duration = Duration::from_secs(15);
@@ -44,7 +46,6 @@ impl Keeper {
         own: &[PreserveSettings],
         deadline: Deadline,
     ) -> Result<Manifest, BackupError> {
-        let dir = self.kept.prepare(taken.stack, taken.of)?;
         let mut manifest = Manifest {
             version: VERSION,
             operation: taken.of,
@@ -53,14 +54,17 @@ impl Keeper {
         };
         let copy = copy_name(&taken.place.database()?, taken.of);
         let beside = self.server.copies(taken.place, deadline.left()?).await?;
-        let is_it = |found: &&crate::database::DatabaseCopy| {
+        let is_it = |found: &crate::database::DatabaseCopy| {
             found.name == copy && found.complete && found.kind == Some(CopyKind::Copy)
         };
-        if !beside.iter().any(|found| is_it(&found)) {
+        if !beside.iter().any(is_it) {
+            // What may have been kept before stays: nobody could make it anew.
+            self.kept.make(taken.stack, taken.of)?;
             let words = format!("the copy {copy} is gone: nothing could be kept of it");
             manifest.words.push(words);
             return Ok(manifest);
         }
+        let dir = self.kept.prepare(taken.stack, taken.of)?;
         if self.kept.fs.free(&dir).is_ok_and(|free| free < MARGIN) {
             return Err(BackupError::Full { dir });
         }
@@ -99,6 +103,9 @@ impl Keeper {
         then.run(&begin).await?;
         now.run(&begin).await?;
         let (had, has) = (tables(&then).await?, tables(&now).await?);
+        // Of the copy the settings of its database were not copied.
+        now.run("SET LOCAL search_path TO DEFAULT").await?;
+        let path = now.value("SHOW search_path").await?.unwrap_or_default();
         now.end().await;
         let migrations = &taken.place.settings.migrations;
         let version_table = (&migrations.schema, &migrations.version_table);
@@ -110,7 +117,7 @@ impl Keeper {
             let foreign = matches!(lost, Lost::Rows { .. } | Lost::Own(_));
             if foreign {
                 // Names mean to it what they mean to whoever wrote it.
-                then.run("SAVEPOINT ours; SET LOCAL search_path TO DEFAULT")
+                then.run(&format!("SAVEPOINT ours; SET LOCAL search_path TO {path}"))
                     .await?;
             }
             let item = keep(&then, lost, nth, &self.kept.fs, &dir).await;
@@ -123,8 +130,10 @@ impl Keeper {
                 Err(BackupError::Database(
                     error @ (DatabaseError::Other { .. } | DatabaseError::Rights { .. }),
                 )) if foreign => {
-                    let why = login.redact(&error.to_string());
-                    manifest.words.push(format!("{}: not kept: {why}", lost.shown()));
+                    let why = without_values(error, "not kept").to_string();
+                    manifest
+                        .words
+                        .push(format!("{}: {}", lost.shown(), login.redact(&why)));
                 }
                 Err(error) => return Err(error),
             }
@@ -173,9 +182,7 @@ async fn keep(
 fn what(lost: &Lost) -> What {
     match lost {
         Lost::Table(_) => What::Table,
-        Lost::Columns(_, columns) => What::Columns {
-            columns: columns.iter().map(|column| column.name.clone()).collect(),
-        },
+        Lost::Column(_, column) => What::Column(column.name.clone()),
         Lost::Type { column, now, .. } => What::Type {
             column: column.name.clone(),
             now: now.clone(),
@@ -230,10 +237,8 @@ impl Rows for Keeper {
         let dir = self.kept.directory(taken.stack, taken.of);
         let login = taken.place.login()?;
         let putting = put_in::all(&login, &manifest, &dir, before, when, deadline);
-        match tokio::time::timeout(deadline.left()?, putting).await {
-            Ok(done) => done.map_err(|error| redacted(&login, error)),
-            Err(_) => Err(deadline.late()),
-        }
+        let putting = tokio::time::timeout(deadline.left()?, putting);
+        putting.await.map_err(|_| deadline.late())
     }
 
     fn keep_only(&self, stack: &StackName, of: &BTreeSet<u64>) -> Result<(), BackupError> {

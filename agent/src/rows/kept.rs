@@ -20,8 +20,8 @@ use crate::backup::BackupError;
 pub(super) enum What {
     /// A table with all its rows.
     Table,
-    /// Columns that the table has not any more.
-    Columns { columns: Vec<String> },
+    /// A column that the table has not any more.
+    Column(String),
     /// A column whose type is another one now.
     Type { column: String, now: String },
     /// Rows of a table that is still there.
@@ -98,12 +98,18 @@ impl Kept {
         self.root.join(stack.as_str()).join(of.to_string())
     }
 
-    /// An empty directory for what is to be kept: what is half-made in it goes.
-    pub(super) fn prepare(&self, stack: &StackName, of: u64) -> Result<PathBuf, BackupError> {
+    /// A directory for what is to be kept.
+    pub(super) fn make(&self, stack: &StackName, of: u64) -> Result<PathBuf, BackupError> {
         let dir = self.directory(stack, of);
         for dir in [&self.root, &self.root.join(stack.as_str()), &dir] {
             durable::private_dir(&*self.fs, dir)?;
         }
+        Ok(dir)
+    }
+
+    /// The same, empty: what is half-made in it goes.
+    pub(super) fn prepare(&self, stack: &StackName, of: u64) -> Result<PathBuf, BackupError> {
+        let dir = self.make(stack, of)?;
         self.empty(&dir)?;
         Ok(dir)
     }
@@ -115,14 +121,9 @@ impl Kept {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             read => read.map_err(disk("read", &path))?,
         };
-        let manifest: Manifest = serde_json::from_slice(&json)
-            .map_err(io::Error::other)
-            .map_err(disk("read", &path))?;
-        if manifest.version > VERSION || manifest.operation != of {
-            let why = io::Error::other("it is of a newer version, or of another operation");
-            return Err(disk("read", &path)(why));
-        }
-        Ok(Some(manifest))
+        // One that is damaged counts no more than none: as long as the copy is there it is made anew.
+        let manifest = serde_json::from_slice(&json).ok();
+        Ok(manifest.filter(|manifest: &Manifest| manifest.version == VERSION && manifest.operation == of))
     }
 
     /// From here on it counts.

@@ -11,8 +11,8 @@ use super::table::{Column, Table, list};
 pub(super) enum Lost {
     /// A whole table.
     Table(Table),
-    /// Columns of a table that is still there.
-    Columns(Table, Vec<Column>),
+    /// A column of a table that is still there.
+    Column(Table, Column),
     /// A column that has another type.
     Type {
         table: Table,
@@ -35,29 +35,42 @@ pub(super) fn lost(
 ) -> (Vec<Lost>, Vec<String>) {
     let is_version =
         |table: &Table| table.schema == version_table.0.as_str() && table.name == version_table.1.as_str();
+    // A copy has the numbers of what it was made of; what was restored has others, and is known by its names.
+    let by_number = had.iter().any(|before| {
+        let mut now = has.iter();
+        now.any(|after| after.oid == before.oid && after.name == before.name)
+    });
+    let is_table = |a: &Table, b: &Table| {
+        if by_number {
+            a.oid == b.oid
+        } else {
+            a.schema == b.schema && a.name == b.name
+        }
+    };
+    let is_column = |a: &Column, b: &Column| {
+        if by_number {
+            a.number == b.number
+        } else {
+            a.name == b.name
+        }
+    };
     let mut found = Vec::new();
     for before in had.iter().filter(|table| !is_version(table)) {
-        let Some(after) = has.iter().find(|after| after.is(before)) else {
+        // By what it is, not by its name: what was given another one is not lost.
+        let Some(after) = has.iter().find(|after| is_table(after, before)) else {
             found.push(Lost::Table(before.clone()));
             continue;
         };
-        let written = before.columns.iter().filter(|column| !column.generated);
-        let (there, gone): (Vec<_>, Vec<_>) = written.partition(|c| after.column(&c.name).is_some());
-        if !gone.is_empty() {
-            let gone = gone.into_iter().cloned().collect();
-            found.push(Lost::Columns(before.clone(), gone));
-        }
-        for column in there {
-            let now = after
-                .column(&column.name)
-                .map(|now| now.kind.clone())
-                .unwrap_or_default();
-            if now != column.kind {
-                found.push(Lost::Type {
+        for column in before.columns.iter().filter(|column| !column.generated) {
+            let mut now = after.columns.iter();
+            match now.find(|now| is_column(now, column)) {
+                None => found.push(Lost::Column(before.clone(), column.clone())),
+                Some(now) if now.kind != column.kind => found.push(Lost::Type {
                     table: before.clone(),
                     column: column.clone(),
-                    now,
-                });
+                    now: now.kind.clone(),
+                }),
+                Some(_) => {}
             }
         }
     }
@@ -66,7 +79,7 @@ pub(super) fn lost(
         match loss {
             Loss::Rows { table, which } => match named(table, had) {
                 // With the whole table they are kept already.
-                Some(table) if !has.iter().any(|after| after.is(table)) => {}
+                Some(table) if !has.iter().any(|after| is_table(after, table)) => {}
                 Some(table) => found.push(Lost::Rows {
                     table: table.clone(),
                     which: which.clone(),
@@ -102,7 +115,7 @@ impl Lost {
     pub(super) fn table(&self) -> Option<&Table> {
         match self {
             Self::Table(table)
-            | Self::Columns(table, _)
+            | Self::Column(table, _)
             | Self::Type { table, .. }
             | Self::Rows { table, .. } => Some(table),
             Self::Own(_) => None,
@@ -115,18 +128,17 @@ impl Lost {
             let written = table.columns.iter().filter(|column| !column.generated);
             written.cloned().collect()
         };
-        let with_key = |table: &Table, columns: &[Column]| -> Vec<Column> {
+        let with_key = |table: &Table, column: &Column| -> Vec<Column> {
             if table.keys.is_empty() {
                 return all(table);
             }
             let keys = table.keys.iter().filter_map(|key| table.column(key));
-            let others = columns.iter().filter(|column| !table.keys.contains(&column.name));
-            keys.chain(others).cloned().collect()
+            let other = Some(column).filter(|column| !table.keys.contains(&column.name));
+            keys.chain(other).cloned().collect()
         };
         match self {
             Self::Table(table) | Self::Rows { table, .. } => all(table),
-            Self::Columns(table, columns) => with_key(table, columns),
-            Self::Type { table, column, .. } => with_key(table, std::slice::from_ref(column)),
+            Self::Column(table, column) | Self::Type { table, column, .. } => with_key(table, column),
             Self::Own(_) => Vec::new(),
         }
     }
@@ -143,18 +155,7 @@ impl Lost {
                 table,
                 which: Some(which),
             } => format!("SELECT {columns} FROM {} WHERE {which}", table.rows()),
-            Self::Columns(table, gone) => {
-                let filled: Vec<String> = gone
-                    .iter()
-                    .map(|column| format!("{} IS NOT NULL", list("", [column.name.as_str()])))
-                    .collect();
-                format!(
-                    "SELECT {columns} FROM {} WHERE {}",
-                    table.rows(),
-                    filled.join(" OR ")
-                )
-            }
-            Self::Type { table, column, .. } => format!(
+            Self::Column(table, column) | Self::Type { table, column, .. } => format!(
                 "SELECT {columns} FROM {} WHERE {} IS NOT NULL",
                 table.rows(),
                 list("", [column.name.as_str()])
@@ -167,11 +168,9 @@ impl Lost {
     pub(super) fn shown(&self) -> String {
         match self {
             Self::Table(table) => table.shown(),
-            Self::Columns(table, columns) => {
-                let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
-                format!("{} of {}", names.join(", "), table.shown())
+            Self::Column(table, column) | Self::Type { table, column, .. } => {
+                format!("{} of {}", column.name, table.shown())
             }
-            Self::Type { table, column, .. } => format!("{} of {}", column.name, table.shown()),
             Self::Rows { table, .. } => format!("deleted rows of {}", table.shown()),
             Self::Own(own) => format!("\"{}\"", own.name),
         }
@@ -184,33 +183,43 @@ mod tests {
 
     use super::*;
 
+    /// `title=name`: it is called `title` now, and was `name`. What it is, is known by its first name.
+    fn called(text: &str) -> (String, u32) {
+        let (name, was) = text.split_once('=').unwrap_or((text, text));
+        (
+            name.to_owned(),
+            was.bytes()
+                .fold(7, |sum, byte| sum * 3 % 10_007 + u32::from(byte)),
+        )
+    }
+
     fn column(text: &str) -> Column {
         let (name, kind) = text.split_once(':').unwrap();
+        let (name, number) = called(name);
         Column {
-            name: name.to_owned(),
+            name,
             kind: kind.to_owned(),
             generated: false,
-            default: None,
-            missing: None,
+            number: i32::try_from(number).unwrap(),
         }
     }
 
     /// `backtests id:int interval:text`, the key first.
     fn table(text: &str) -> Table {
         let mut words = text.split(' ');
-        let name = words.next().unwrap();
+        let (name, oid) = called(words.next().unwrap());
         let columns: Vec<Column> = words.map(column).collect();
         Table {
+            oid,
             schema: String::from("public"),
-            name: name.to_owned(),
+            name,
             keys: columns
                 .first()
                 .map(|column| column.name.clone())
                 .into_iter()
                 .collect(),
             columns,
-            triggers: false,
-            foreign: false,
+            triggers: Vec::new(),
             parted: false,
         }
     }

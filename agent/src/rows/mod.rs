@@ -5,6 +5,7 @@
 mod keeper;
 mod kept;
 mod lost;
+mod places;
 mod put_in;
 mod script;
 mod stream;
@@ -37,8 +38,7 @@ pub struct Taken<'a> {
 /// When rows are put in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct When {
-    /// Nobody has written since their place was made: a value which all rows have is the script's, and counts as
-    /// nothing.
+    /// Nobody has written since their place was made: what stands there is the script's, and counts as nothing.
     pub fresh: bool,
     /// What has no place now will have none.
     pub last: bool,
@@ -59,7 +59,7 @@ pub trait Rows: Send + Sync {
     ) -> Result<Saved, BackupError>;
 
     /// Puts what was kept where it has a place and nothing else stands there. `before`: what became of it when only some
-    /// of it had one; what had is not touched again.
+    /// of it had one; what had is not touched again. What cannot be put there now is in `waiting`.
     async fn put_in(
         &self,
         taken: Taken<'_>,

@@ -64,38 +64,39 @@ const WITHOUT_ROWS: [&str; 18] = [
 ];
 
 /// What the downgrade of each revision destroys. `printed`: what the tool has written, which may end in the middle;
-/// `version_table`: where it writes how far it is, which is no loss.
+/// `version_table`: where it writes how far it is, which is no loss, and the last that it does for a revision.
 pub fn losses(printed: &str, version_table: &str) -> Losses {
     let mut losses = Losses::new();
-    let mut revision: Option<Revision> = None;
+    // What is read of one revision, and whether that is all of it.
+    let mut open: Option<(Revision, Vec<Loss>, bool)> = None;
     let mut statement = Vec::new();
     for token in tokens(printed) {
         match token {
             Token::Whitespace(Whitespace::SingleLineComment { comment, .. }) => {
                 if let Some(next) = revision_in(&comment) {
-                    losses.entry(next.clone()).or_default();
-                    revision = Some(next);
+                    losses.extend(open.take().and_then(whole));
+                    open = Some((next, Vec::new(), false));
                     statement.clear();
                 }
             }
             Token::SemiColon => {
-                let found = read(std::mem::take(&mut statement), version_table);
-                if let Some(revision) = &revision {
-                    losses.entry(revision.clone()).or_default().extend(found);
+                let found = read(std::mem::take(&mut statement));
+                if let Some((_, lost, is_whole)) = &mut open {
+                    *is_whole |= found.iter().any(|loss| is_of(loss, version_table));
+                    lost.extend(found.into_iter().filter(|loss| !is_of(loss, version_table)));
                 }
             }
             Token::EOF => {}
             token => statement.push(token),
         }
     }
-    // It has come to no end in the middle of one: nobody can say what else is in it.
-    let is_whole = statement
-        .iter()
-        .all(|token| matches!(token, Token::Whitespace(_)));
-    if let Some(revision) = revision.filter(|_| !is_whole) {
-        losses.remove(&revision);
-    }
+    losses.extend(open.and_then(whole));
     losses
+}
+
+/// Of one that ends in the middle nobody can say what else would have come.
+fn whole((revision, lost, is_whole): (Revision, Vec<Loss>, bool)) -> Option<(Revision, Vec<Loss>)> {
+    is_whole.then_some((revision, lost))
 }
 
 /// As far as it can be read.
@@ -112,23 +113,28 @@ fn revision_in(comment: &str) -> Option<Revision> {
     left.trim().parse().ok()
 }
 
-fn read(statement: Vec<Token>, version_table: &str) -> Vec<Loss> {
+fn read(statement: Vec<Token>) -> Vec<Loss> {
     let words = first_words(&statement);
     if words.is_empty() {
         return Vec::new();
     }
-    let parsed = Parser::new(&PostgreSqlDialect {})
-        .with_tokens(statement)
-        .parse_statement();
-    let Ok(parsed) = parsed else {
+    let mut parser = Parser::new(&PostgreSqlDialect {}).with_tokens(statement);
+    let Ok(parsed) = parser.parse_statement() else {
         return unread(&words);
     };
-    let losses = match parsed {
+    // What it has no eye for at the end of a statement it leaves.
+    if parser.peek_token().token != Token::EOF {
+        return vec![Loss::Unclear(words.join(" "))];
+    }
+    let all = |name: &ObjectName| Loss::Rows {
+        table: name.to_string(),
+        which: None,
+    };
+    match parsed {
         Statement::AlterTable(alter) => {
             let table = alter.name.to_string();
-            alter
-                .operations
-                .iter()
+            let operations = alter.operations.iter();
+            operations
                 .flat_map(|operation| altered(&table, operation))
                 .collect()
         }
@@ -137,17 +143,11 @@ fn read(statement: Vec<Token>, version_table: &str) -> Vec<Loss> {
             names,
             ..
         } => names.iter().map(|name| Loss::Table(name.to_string())).collect(),
-        Statement::Truncate(truncate) => {
-            let all = |name: &ObjectName| Loss::Rows {
-                table: name.to_string(),
-                which: None,
-            };
-            truncate
-                .table_names
-                .iter()
-                .map(|target| all(&target.name))
-                .collect()
-        }
+        Statement::Truncate(truncate) if truncate.cascade.is_none() => truncate
+            .table_names
+            .iter()
+            .map(|target| all(&target.name))
+            .collect(),
         Statement::Delete(delete) => deleted(&delete).unwrap_or_else(|| unread(&words)),
         Statement::Update(update) => match simple(&update.table) {
             Some(table) => vec![Loss::Values {
@@ -161,22 +161,22 @@ fn read(statement: Vec<Token>, version_table: &str) -> Vec<Loss> {
             None => unread(&words),
         },
         _ => unread(&words),
-    };
-    let of_version_table = |loss: &Loss| match loss {
+    }
+}
+
+/// Whether it is about a table of that name.
+fn is_of(loss: &Loss, name: &str) -> bool {
+    match loss {
         Loss::Table(table)
         | Loss::Column { table, .. }
         | Loss::Type { table, .. }
         | Loss::Rows { table, .. }
         | Loss::Values { table, .. } => {
-            let name = table.rsplit('.').next().unwrap_or(table);
-            name.trim_matches('"') == version_table
+            let last = table.rsplit('.').next().unwrap_or(table);
+            last.trim_matches('"') == name
         }
         Loss::Unclear(_) => false,
-    };
-    losses
-        .into_iter()
-        .filter(|loss| !of_version_table(loss))
-        .collect()
+    }
 }
 
 fn altered(table: &str, operation: &AlterTableOperation) -> Vec<Loss> {
@@ -200,18 +200,17 @@ fn altered(table: &str, operation: &AlterTableOperation) -> Vec<Loss> {
     }
 }
 
-/// The rows that it deletes; where other tables say which, all of them.
+/// The rows that it deletes. Where another name or other tables say which, they are in the copy, and put back by nobody.
 fn deleted(delete: &Delete) -> Option<Vec<Loss>> {
     let (FromTable::WithFromKeyword(from) | FromTable::WithoutKeyword(from)) = &delete.from;
     let [only] = from.as_slice() else { return None };
     let named = matches!(&only.relation, TableFactor::Table { alias: None, .. });
-    let which = delete
-        .selection
-        .as_ref()
-        .filter(|_| named && delete.using.is_none());
+    if !named || delete.using.is_some() {
+        return None;
+    }
     Some(vec![Loss::Rows {
         table: simple(only)?,
-        which: which.map(ToString::to_string),
+        which: delete.selection.as_ref().map(ToString::to_string),
     }])
 }
 
@@ -295,6 +294,8 @@ DO $$ BEGIN DELETE FROM x; END $$;
 SELECT setval('x', 1);
 INSERT INTO x VALUES (1);
 DROP SCHEMA old CASCADE;
+TRUNCATE a CASCADE;
+UPDATE alembic_version SET version_num='a1' WHERE alembic_version.version_num = 'b2';
 ALTER TABLE a ADD COLUMN b INTEGER;
 ALTER TABLE a RENAME COLUMN b TO c;
 
@@ -309,12 +310,13 @@ COMMIT;
                 b2
                   what `DO …` destroys
                   what `DROP SCHEMA …` destroys
+                  what `TRUNCATE …` destroys
                 c3
                   the column interval of backtests
                   what does not fit into NUMERIC(10,2) of the column price of app."Candles"
                   the table runs
                   the rows of backtests where interval = '5m; not' AND id > 3
-                  all rows of backtests
+                  what `DELETE FROM …` destroys
                   all rows of logs
                   all rows of more
                   what was in name, (a, b) of backtests before
@@ -325,7 +327,7 @@ COMMIT;
     #[test]
     fn what_ends_in_the_middle_is_known_as_far_as_it_goes() {
         check(
-            "-- Running downgrade c3 -> b2\n\nDROP TABLE a;\n\n-- Running downgrade b2 -> a1\n\nDROP TABLE",
+            "-- Running downgrade c3 -> b2\n\nDROP TABLE a;\n\nDELETE FROM alembic_version;\n\n-- Running downgrade b2 -> a1\n\nDROP TABLE b;\n\nDROP TABLE",
             expect![[r#"
                 c3
                   the table a

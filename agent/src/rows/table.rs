@@ -14,25 +14,23 @@ pub(super) struct Column {
     /// Computed from others: nobody writes it.
     #[serde(default)]
     pub(super) generated: bool,
-    /// What it has where nobody says, as far as that is a constant: its default, and what rows have that are older.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) default: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) missing: Option<String>,
+    /// Which of its table's it is, whatever it is called: a copy has the same.
+    #[serde(default)]
+    pub(super) number: i32,
 }
 
 /// A table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Table {
+    /// Which it is, whatever it is called: a copy has the same.
+    pub(super) oid: u32,
     pub(super) schema: String,
     pub(super) name: String,
     pub(super) columns: Vec<Column>,
     /// The columns that tell its rows apart; empty: nothing does.
     pub(super) keys: Vec<String>,
-    /// Whether something happens when its rows change that is not Postgres' own.
-    pub(super) triggers: bool,
-    /// Whether its rows have to be somewhere else too.
-    pub(super) foreign: bool,
+    /// What happens when its rows change that is not Postgres' own.
+    pub(super) triggers: Vec<String>,
     /// Whether its rows are in partitions.
     pub(super) parted: bool,
 }
@@ -61,10 +59,6 @@ impl Table {
     pub(super) fn column(&self, name: &str) -> Option<&Column> {
         self.columns.iter().find(|column| column.name == name)
     }
-
-    pub(super) fn is(&self, other: &Self) -> bool {
-        self.schema == other.schema && self.name == other.name
-    }
 }
 
 /// The columns, separated by commas, each after `before`.
@@ -80,9 +74,7 @@ pub(super) async fn tables(link: &Link) -> Result<Vec<Table>, DatabaseError> {
     let sql = format!(
         "SELECT n.nspname, c.relname, c.relkind, \
            (SELECT json_agg(json_build_object('name', a.attname, 'type', format_type(a.atttypid, a.atttypmod), \
-              'generated', a.attgenerated <> '', 'default', pg_get_expr(d.adbin, d.adrelid), \
-              'missing', (a.attmissingval::text::text[])[1]) ORDER BY a.attnum) \
-            FROM pg_attribute a LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum \
+              'generated', a.attgenerated <> '', 'number', a.attnum) ORDER BY a.attnum) FROM pg_attribute a \
             WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped), \
            (SELECT json_agg(a.attname ORDER BY k.nth) FROM pg_index i \
               CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY k(num, nth) \
@@ -93,8 +85,9 @@ pub(super) async fn tables(link: &Link) -> Result<Vec<Table>, DatabaseError> {
                 AND NOT EXISTS (SELECT FROM pg_attribute o WHERE o.attrelid = c.oid AND NOT o.attnotnull \
                   AND o.attnum = ANY ((u.indkey::int2[])[0:u.indnkeyatts - 1])) \
               ORDER BY u.indisprimary DESC, u.indexrelid LIMIT 1)), \
-           EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal AND t.tgenabled <> 'D'), \
-           EXISTS (SELECT FROM pg_constraint f WHERE f.contype = 'f' AND c.oid IN (f.conrelid, f.confrelid)) \
+           (SELECT json_agg(t.tgname ORDER BY t.tgname) FROM pg_trigger t \
+            WHERE t.tgrelid = c.oid AND NOT t.tgisinternal AND t.tgenabled = 'O' AND t.tgparentid = 0), \
+           c.oid \
          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
          WHERE {OURS} AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't' \
            AND NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = 'pg_class'::regclass AND e.objid = c.oid \
@@ -105,22 +98,16 @@ pub(super) async fn tables(link: &Link) -> Result<Vec<Table>, DatabaseError> {
     let mut tables = Vec::new();
     for row in link.rows(&sql).await? {
         let text = |at: usize| row.get(at).unwrap_or_default();
-        let or_none = |at: usize| row.get(at).unwrap_or("[]");
-        let mut columns: Vec<Column> = serde_json::from_str(or_none(3)).map_err(unread)?;
-        for column in &mut columns {
-            // What calls a function may be another value each time, or do something.
-            column.default = column
-                .default
-                .take()
-                .filter(|sql| !column.generated && !sql.contains('('));
-        }
+        let list = |at: usize| serde_json::from_str(row.get(at).unwrap_or("[]")).map_err(unread);
         tables.push(Table {
+            oid: text(6)
+                .parse()
+                .map_err(|_| DatabaseError::other("a table without a number"))?,
             schema: text(0).to_owned(),
             name: text(1).to_owned(),
-            columns,
-            keys: serde_json::from_str(or_none(4)).map_err(unread)?,
-            triggers: text(5) == "t",
-            foreign: text(6) == "t",
+            columns: serde_json::from_str(row.get(3).unwrap_or("[]")).map_err(unread)?,
+            keys: list(4)?,
+            triggers: list(5)?,
             parted: text(2) == "p",
         });
     }

@@ -127,11 +127,18 @@ async fn a_column_is_kept_and_gets_its_values_back_where_nobody_wrote() {
     rows.take_back("ALTER TABLE backtests DROP COLUMN interval, DROP COLUMN note")
         .await;
     let saved = rows.save(Vec::new(), &[]).await;
-    assert_eq!(saved.lines, ["interval, note of backtests: 4 rows kept"]);
+    assert_eq!(
+        saved.lines,
+        [
+            "interval of backtests: 4 rows kept",
+            "note of backtests: 2 rows kept"
+        ]
+    );
     assert_eq!(
         rows.file("0.csv.gz"),
-        "id,interval,note\n1,5m,\"{\"\"x\"\": 1}\"\n2,1h,\n3,\"two\nlines\",[1]\n4,\"\",\n"
+        "id,interval\n1,5m\n2,1h\n3,\"two\nlines\"\n4,\"\"\n"
     );
+    assert_eq!(rows.file("1.csv.gz"), "id,note\n1,\"{\"\"x\"\": 1}\"\n3,[1]\n");
     // The old release goes on: a row goes, one comes.
     rows.bench
         .sql("DELETE FROM backtests WHERE id = 2; INSERT INTO backtests VALUES (5, 'new')");
@@ -154,7 +161,7 @@ async fn a_column_is_kept_and_gets_its_values_back_where_nobody_wrote() {
     rows.keeper
         .keep_only(&rows.bench.stack, &BTreeSet::from([OF]))
         .unwrap();
-    assert_eq!(rows.put_in(false).await.lines.len(), 1);
+    assert_eq!(rows.put_in(false).await.lines.len(), 2);
     rows.keeper
         .keep_only(&rows.bench.stack, &BTreeSet::new())
         .unwrap();
@@ -173,8 +180,12 @@ async fn what_the_script_itself_has_filled_in_counts_as_nothing_right_after_it()
         "ALTER TABLE backtests ADD COLUMN interval text; UPDATE backtests SET interval = 'unknown'; \
          ALTER TABLE backtests ALTER COLUMN interval SET NOT NULL",
     );
+    // Nobody has written a row since its column became what it is.
+    let untouched = rows.put_in(false).await;
+    assert_eq!(counts(&untouched), (4, 0, 0), "{untouched:?}");
+    rows.bench.sql("UPDATE backtests SET interval = 'mine'");
     let later = rows.put_in(false).await;
-    assert_eq!(counts(&later), (0, 0, 4), "later they may be somebody's");
+    assert_eq!(counts(&later), (0, 0, 4), "they are somebody's");
     let fresh = rows.put_in(true).await;
     assert_eq!(counts(&fresh), (4, 0, 0), "{fresh:?}");
 }
@@ -287,7 +298,7 @@ async fn deleted_rows_narrower_types_and_queries_of_the_operators() {
             "\"sums\": 3 rows kept",
             "what was in kind of prices before: it is in the copy, and in the backup of it",
             "deleted rows of prices: not kept: column \"no_such\" does not exist (42703)",
-            "\"wrong\": not kept: division by zero (22012)",
+            "\"wrong\": not kept: a value does not fit, which is not shown here (22012)",
         ]
     );
     assert_eq!(rows.file("3.csv.gz"), "kind,sum\nx,1.2345\ny,2.5000\nz,3.9999\n");
@@ -323,8 +334,8 @@ async fn what_cannot_be_told_apart_or_does_not_fit_is_skipped_and_said() {
         put_in.lines,
         [
             "extra of keyless: 0 of 1 rows put back, 1 skipped (the table has no key: nobody can tell its rows apart)",
-            "c of stamped: 1 of 1 rows put back",
             "v of shaped: 0 of 2 rows put back, 2 skipped (a value does not fit, 22P02)",
+            "c of stamped: 1 of 1 rows put back",
         ]
     );
     // Its trigger has not changed the row meanwhile.
@@ -339,6 +350,78 @@ async fn what_cannot_be_told_apart_or_does_not_fit_is_skipped_and_said() {
             .iter()
             .any(|line| line.contains("is not what was written")),
         "{damaged:?}"
+    );
+}
+
+#[tokio::test]
+async fn one_row_that_does_not_fit_spoils_no_other_and_numbers_go_on() {
+    let sql = "CREATE TABLE p (id int PRIMARY KEY); CREATE TABLE c (id int PRIMARY KEY, p int REFERENCES p); \
+        INSERT INTO p VALUES (1), (2); INSERT INTO c VALUES (1, 1), (2, 2)";
+    let Some(rows) = Rows::new("misfit", sql).await else {
+        return;
+    };
+    rows.take_back("DROP TABLE c; DELETE FROM p WHERE id = 2").await;
+    rows.save(Vec::new(), &[]).await;
+    // A trigger that finds what it names only where its author would, and a sequence that belongs to nobody.
+    rows.bench.sql(
+        "CREATE SEQUENCE numbers; CREATE TABLE c (id int PRIMARY KEY DEFAULT nextval('numbers'), p int REFERENCES p); \
+         CREATE TABLE audit (at timestamptz); CREATE FUNCTION audit() RETURNS trigger LANGUAGE plpgsql AS \
+         'BEGIN INSERT INTO audit VALUES (now()); RETURN NEW; END'; \
+         CREATE TRIGGER audit AFTER INSERT ON c FOR EACH ROW EXECUTE FUNCTION audit()",
+    );
+    let put_in = rows.put_in(true).await;
+    assert_eq!(counts(&put_in), (1, 1, 0), "{put_in:?}");
+    assert!(put_in.waiting.is_empty());
+    rows.bench.sql("INSERT INTO c (p) VALUES (1)");
+    assert_eq!(
+        rows.bench
+            .sql("SELECT count(*), max(id), (SELECT count(*) FROM audit) FROM c"),
+        "2|2|1"
+    );
+}
+
+#[tokio::test]
+async fn who_is_in_the_way_is_waited_for_and_the_rest_is_done() {
+    let sql = "CREATE TABLE a (id int PRIMARY KEY, v text); CREATE TABLE b (id int PRIMARY KEY, v text); \
+        INSERT INTO a VALUES (1, 'x'); INSERT INTO b VALUES (1, 'y')";
+    let Some(rows) = Rows::new("busy", sql).await else {
+        return;
+    };
+    rows.take_back("ALTER TABLE a DROP COLUMN v; ALTER TABLE b DROP COLUMN v")
+        .await;
+    rows.save(Vec::new(), &[]).await;
+    rows.bench
+        .sql("ALTER TABLE a ADD COLUMN v text; ALTER TABLE b ADD COLUMN v text");
+    let server = rows.bench.server.clone();
+    let holder = std::thread::spawn(move || {
+        server.sql(
+            "busy",
+            "BEGIN; LOCK TABLE b IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(12); COMMIT",
+        );
+    });
+    let held =
+        "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND relation = 'b'::regclass";
+    while rows.bench.sql(held) != "1" {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    let some = rows.put_in(true).await;
+    assert_eq!(
+        (counts(&some), some.waiting.as_slice()),
+        ((1, 0, 0), [String::from("1.csv.gz")].as_slice()),
+        "{some:?}"
+    );
+    tokio::task::spawn_blocking(move || holder.join().unwrap())
+        .await
+        .unwrap();
+    let when = When {
+        fresh: false,
+        last: true,
+    };
+    let all = rows.put_in_again(Some(&some), when).await;
+    assert_eq!(
+        (counts(&all), all.waiting.len(), all.lines.len()),
+        ((2, 0, 0), 0, 2),
+        "{all:?}"
     );
 }
 

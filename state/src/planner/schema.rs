@@ -107,7 +107,8 @@ impl Schema<'_> {
                     return steps;
                 }
                 steps.push(migrate);
-                steps.extend(self.returns.iter().map(|rows| Step::PutIn {
+                let placed = self.returns.iter().filter(|rows| rows.has_place);
+                steps.extend(placed.map(|rows| Step::PutIn {
                     of: rows.of,
                     last: rows.last,
                 }));

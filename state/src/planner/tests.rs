@@ -549,7 +549,7 @@ fn rows_that_were_taken_back_are_in_before_the_release_that_reads_them() {
         Case::new(&[("db", &[]), ("api", &["db"])])
             .differs(0xa, "api")
             .moves(Direction::Up, "a", "b")
-            .returning(&[(7, false), (5, true)])
+            .returning(&[(7, false), (5, true), (4, false)])
     };
     let upto = |case: Case, last: usize| {
         let plan = case.plan().unwrap().to_string();
@@ -560,6 +560,7 @@ fn rows_that_were_taken_back_are_in_before_the_release_that_reads_them() {
           2. keep image 000000000002
           3. create api-1 from 000000000002
           4. keep the rows that operation 7 has taken out of the database
+          5. keep the rows that operation 4 has taken out of the database
           5. back the database up, and restore the backup to prove it
           6. upgrade the schema from a to b with image 000000000007 (b)
           7. put the rows back that operation 7 has taken out of the database
@@ -572,6 +573,7 @@ fn rows_that_were_taken_back_are_in_before_the_release_that_reads_them() {
           2. keep image 000000000002
           3. create api-1 from 000000000002
           4. keep the rows that operation 7 has taken out of the database
+          5. keep the rows that operation 4 has taken out of the database
           5. back the database up, and restore the backup to prove it
           6. hold back the restart policy of 00000000000a"#]]
     .assert_eq(&upto(case().by_itself(), 6));

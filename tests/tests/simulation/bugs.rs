@@ -56,13 +56,13 @@ const PROOFS: [Proof; 48] = [
     proof(
         Bug::BackupUnasked,
         2,
-        51,
+        63,
         "a backup is gone back to without a question",
     ),
     proof(
         Bug::DowngradeByTheTarget,
         3,
-        51,
+        31,
         "a schema is taken back by the image that is gone to",
     ),
     proof(
@@ -113,7 +113,7 @@ const PROOFS: [Proof; 48] = [
         19,
         "what was restored and fails too is left for an older one",
     ),
-    proof(Bug::BudgetIsNotCounted, 6, 26, "rollbacks are not counted"),
+    proof(Bug::BudgetIsNotCounted, 6, 16, "rollbacks are not counted"),
     proof(
         Bug::RollbackMendsAll,
         7,
@@ -129,7 +129,7 @@ const PROOFS: [Proof; 48] = [
     proof(
         Bug::RemovalIsBlamed,
         7,
-        3,
+        51,
         "a container that somebody removed fails the release",
     ),
     proof(
@@ -177,31 +177,31 @@ const PROOFS: [Proof; 48] = [
     proof(
         Bug::BuiltUponWhatFailed,
         8,
-        163,
+        179,
         "what is tried when a downgrade has failed is begun on what that has left",
     ),
     proof(
         Bug::OldDatabaseGoes,
         8,
-        7,
+        27,
         "the database that a restored one takes the place of is dropped",
     ),
     proof(
         Bug::CopyGoesUnsaved,
         8,
-        63,
+        31,
         "the copy that a rollback has left is dropped before there is a backup of it",
     ),
     proof(
         Bug::CopyGoesUnread,
         8,
-        63,
+        31,
         "the copy that a rollback has left is dropped before its rows are kept for putting them back",
     ),
     proof(
         Bug::RowsStayOut,
         8,
-        63,
+        147,
         "a release that brings a column back does not get what was in it",
     ),
     proof(
@@ -231,7 +231,7 @@ const PROOFS: [Proof; 48] = [
     proof(
         Bug::UnwrittenCounts,
         10,
-        3,
+        38,
         "what could not be written counts as written",
     ),
     proof(Bug::ValueInTheLog, 11, 0, "values of .env are logged"),
@@ -262,11 +262,11 @@ const PROOFS: [Proof; 48] = [
     proof(
         Bug::LetGoIsTouched,
         12,
-        69,
+        19,
         "a stack that was taken out of desired.toml is healed and deployed",
     ),
-    proof(Bug::NoPatience, 13, 0, "what failed is tried again at once"),
-    proof(Bug::HoldSaysNothing, 13, 0, "a hold gives no reason"),
+    proof(Bug::NoPatience, 13, 1, "what failed is tried again at once"),
+    proof(Bug::HoldSaysNothing, 13, 3, "a hold gives no reason"),
     proof(
         Bug::HoldOutlivesItsReason,
         13,

@@ -374,7 +374,11 @@ impl World {
             return said(255, "FAILED: No 'script_location' key found in configuration");
         };
         if word(call) == "downgrade" && call.command.iter().any(|word| word == "--sql") {
-            let of = |n: u64| format!("-- Running downgrade r{n} -> \n\nALTER TABLE t DROP COLUMN c{n};\n\n");
+            let of = |n: u64| {
+                format!(
+                    "-- Running downgrade r{n} -> \n\nALTER TABLE t DROP COLUMN c{n};\n\nDELETE FROM alembic_version;\n\n"
+                )
+            };
             return said(0, &(1..=scripts.newest).rev().map(of).collect::<String>());
         }
         if word(call) == "history" {

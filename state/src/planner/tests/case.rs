@@ -211,6 +211,7 @@ impl Case {
         let of = |&(of, saved): &(u64, bool)| Return {
             of,
             saved,
+            has_place: of != 4,
             last: true,
         };
         self.returns = returns.iter().map(of).collect();
