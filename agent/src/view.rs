@@ -23,6 +23,7 @@ mod release;
 #[cfg(test)]
 pub(crate) mod sample;
 mod seen;
+mod stakes;
 
 pub use backups::{BackupList, BackupRow, Backups, Beside, DamagedBackup, TakenBackRow, VerifiedRow};
 pub use doing::{Approval, Hold, NextUp, OperationNow, Pause, ProgressNow, Rollback};

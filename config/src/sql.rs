@@ -82,6 +82,9 @@ pub fn in_one_transaction(sql: &str) -> Result<Vec<Statement<'_>>, NotOneTransac
             "begins a text, a name or a comment that has no end",
         ));
     }
+    if lexer.is_nested() {
+        return Err(refused(begun.0, "has a bracket or a body that has no end"));
+    }
     if !lexer.is_between() {
         let words = lexer.words().to_vec();
         push(&mut statements, begun.0, &sql[begun.1..], &words)?;
@@ -171,6 +174,15 @@ mod tests {
         fn refused(sql: &str, expected: &str) {
             assert_eq!(in_one_transaction(sql).unwrap_err().to_string(), expected);
         }
+        // A comment ends where Postgres ends it, and what has no end hides what comes after it.
+        refused(
+            "SELECT 1; -- note\rCOMMIT; SELECT 2",
+            "line 1 of the SQL has a COMMIT of its own: it runs in one transaction with the version table",
+        );
+        refused(
+            "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT begin FROM t; END; COMMIT; SELECT 1",
+            "line 1 of the SQL has a bracket or a body that has no end",
+        );
         let own = |line: usize, word: &str| {
             format!(
                 "line {line} of the SQL has a {word} of its own: it runs in one transaction with the version table"

@@ -254,6 +254,7 @@ pub fn ended(record: &StackRecord, open: &OpenOperation, halt: &Halt, now: &Mome
             let mut changes = vec![end(Ending::Paused { why: why.clone() })];
             changes.extend(after_pausing(open, why, now));
             changes.extend(taken_back(open, now));
+            changes.extend(out_again(record, open));
             changes
         }
         Halt::Left { why, passing } => {
@@ -267,12 +268,14 @@ pub fn ended(record: &StackRecord, open: &OpenOperation, halt: &Halt, now: &Mome
                 after_leaving(record, open, why, now)
             });
             changes.extend(taken_back(open, now));
+            changes.extend(out_again(record, open));
             changes
         }
         Halt::Stuck { why } => {
             let mut changes = vec![end(Ending::Stuck { why: why.clone() })];
             changes.extend(after_sticking(record, open, why, now));
             changes.extend(taken_back(open, now));
+            changes.extend(out_again(record, open));
             changes
         }
     }
@@ -364,10 +367,12 @@ fn after_restoring(record: &StackRecord, open: &OpenOperation, now: &Moment) -> 
     changes
 }
 
-/// Where another database has the name, what was put into the one before is not in it.
+/// Where another database has the name, what was put into the one before is not in it, and a question about that one is
+/// about another.
 fn out_again(record: &StackRecord, open: &OpenOperation) -> Vec<Change> {
-    let steps = &open.operation.plan.steps;
-    if !steps.contains(&Step::TakePlace) {
+    let steps = open.operation.plan.steps.iter().enumerate();
+    let mut takes = steps.filter(|(_, step)| **step == Step::TakePlace);
+    if !takes.any(|(index, _)| open.outcome(index).is_some() && !is_undone(open, index)) {
         return Vec::new();
     }
     let was_in = record
@@ -381,19 +386,21 @@ fn out_again(record: &StackRecord, open: &OpenOperation) -> Vec<Change> {
         };
         Change::TakeBack(*of, Box::new(out))
     });
-    out.collect()
+    let asked = record.approval.as_ref();
+    let about_it = asked.is_some_and(|approval| matches!(approval.ask, Ask::RestoreBackup { .. }));
+    out.chain(about_it.then_some(Change::Approval(None))).collect()
+}
+
+fn is_undone(open: &OpenOperation, index: usize) -> bool {
+    let undone = Event::UndoDone { index };
+    open.events.iter().any(|entry| entry.event == undone)
 }
 
 /// What it has taken out of the database, where it leaves the schema where it has taken it.
 fn taken_back(open: &OpenOperation, now: &Moment) -> Vec<Change> {
-    let undone = |index: usize| {
-        open.events
-            .iter()
-            .any(|entry| entry.event == Event::UndoDone { index })
-    };
     let steps = open.operation.plan.steps.iter().enumerate();
     let down = steps.filter_map(|(index, step)| match step {
-        Step::Migrate { way } if way.direction == Direction::Down && !undone(index) => {
+        Step::Migrate { way } if way.direction == Direction::Down && !is_undone(open, index) => {
             open.outcome(index).map(|_| way)
         }
         _ => None,

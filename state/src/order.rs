@@ -127,6 +127,18 @@ pub fn answer(
             "read `steadfast status` again, and answer what it asks now",
         ));
     }
+    // What is frozen has stopped half-way: what was asked before that is no question any more.
+    if answer == Answer::Granted && record.hold.as_ref().is_some_and(|hold| hold.frozen) {
+        let hold = record
+            .hold
+            .as_ref()
+            .map(|hold| hold.why.clone())
+            .unwrap_or_default();
+        return Err(Refused::new(
+            format!("the stack is held half-way: {hold}"),
+            "see `steadfast status`",
+        ));
+    }
     let mut approval = open.clone();
     approval.answer = Some((answer, act.by.clone()));
     let mut changes = vec![

@@ -355,13 +355,16 @@ fn consent(failure: &Failure<'_>, current: &Generation, target: &Generation) -> 
         .filter(|approval| approval.ask == ask);
     let Some(asked) = asked else {
         let tag = target.release.tag.as_ref().map_or("as found", |tag| tag.as_str());
-        return Some(Retreat::Ask {
-            ask,
-            detail: vec![
-                format!("generation {} fails; {role} is asked for consent", current.number),
-                format!("back to generation {} ({tag})", target.number),
-            ],
-        });
+        let mut detail = vec![
+            format!("generation {} fails; {role} is asked for consent", current.number),
+            format!("back to generation {} ({tag})", target.number),
+        ];
+        if let SchemaFit::Moves(way) = SchemaFit::of(failure.ways(), target, failure.schema) {
+            detail.push(way.to_string());
+            let lost = way.destroys().into_iter();
+            detail.extend(lost.map(|line| format!("takes out of the database: {line}")));
+        }
+        return Some(Retreat::Ask { ask, detail });
     };
     match &asked.answer {
         Some((Answer::Granted, _)) => None,

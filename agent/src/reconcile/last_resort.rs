@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use config::settings::PgName;
 use jiff::Timestamp;
 use state::last_resort::{Offer, Resort, answered_before, resort};
 use state::observed::Known;
@@ -53,15 +54,15 @@ impl Stack {
         let Known::Known(listing) = self.backups.clone() else {
             return Ok(());
         };
-        let Some(found) = from_before(&listing.backups, &to) else {
-            return self.no_backup(&to);
-        };
-        let rows = match self.rows_now().await {
-            Ok(rows) => rows,
+        let (database, rows) = match self.rows_now().await {
+            Ok(found) => found,
             Err(why) => {
                 self.back_off(&format!("the rows cannot be counted: {why}"));
                 return Ok(());
             }
+        };
+        let Some(found) = from_before(&listing.backups, &database, &to) else {
+            return self.no_backup(&to);
         };
         let age = Timestamp::from_millisecond(now.wall_ms).unwrap_or_default();
         let age = Duration::try_from(age.duration_since(found.begun)).unwrap_or_default();
@@ -140,7 +141,7 @@ impl Stack {
         self.commit(&[Change::Hold(Some(hold))])
     }
 
-    async fn rows_now(&mut self) -> Result<BTreeMap<String, u64>, String> {
+    async fn rows_now(&mut self) -> Result<(PgName, BTreeMap<String, u64>), String> {
         let settings = self.settings.database.clone().ok_or("there is no database")?;
         let env = self.env_values();
         let lookup = move |key: &str| env.get(key).cloned();
@@ -149,20 +150,21 @@ impl Stack {
             address: self.database_address(&settings, &lookup).await,
             env: &lookup,
         };
+        let database = place.database().map_err(|error| error.to_string())?;
         let counted = self.edges.maintenance.counts(place, COUNTED_WITHIN).await;
-        counted.map_err(|error| error.to_string())
+        Ok((database, counted.map_err(|error| error.to_string())?))
     }
 }
 
-/// The newest that was restored once, of the database itself, with the schema at which a generation was proven.
-fn from_before<'a>(backups: &'a [Manifest], to: &Generation) -> Option<&'a Manifest> {
+/// The newest of this database that was restored once, and of no copy of it, with the schema at which a generation was proven.
+fn from_before<'a>(backups: &'a [Manifest], database: &PgName, to: &Generation) -> Option<&'a Manifest> {
     let schema = to.schema.as_ref()?;
     let fits = |backup: &&Manifest| {
         let proven = backup
             .verified
             .as_ref()
             .is_some_and(|verified| verified.how == How::Restored);
-        proven && backup.copy.is_none() && same(schema, &backup.counted.head)
+        proven && backup.database == *database && backup.copy.is_none() && same(schema, &backup.counted.head)
     };
     backups.iter().filter(fits).max_by(|a, b| a.id.cmp(&b.id))
 }

@@ -371,7 +371,9 @@ impl Stack {
             )?;
             return Ok(false);
         }
-        if let Some(gone) = self.cannot_go(way.as_ref()).await? {
+        // Where a backup takes its place nobody runs the tool.
+        let tool = restores.is_none();
+        if let Some(gone) = self.cannot_go(way.as_ref(), tool).await? {
             let way_out = "bring the image back, or bring the schema down by hand, then `steadfast rollback`";
             self.hold(&format!("{why}; {gone}"), way_out, while_failing)?;
             return Ok(false);

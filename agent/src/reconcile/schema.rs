@@ -87,7 +87,7 @@ impl Stack {
             Ok(way) => way,
             Err(why) => return Ok(Course::None(why)),
         };
-        Ok(match self.cannot_go(way.as_ref()).await? {
+        Ok(match self.cannot_go(way.as_ref(), true).await? {
             Some(why) => Course::None(why),
             None => Course::Known(way.map(Box::new)),
         })
@@ -95,12 +95,19 @@ impl Stack {
 
     /// Why a way cannot be gone, which is there: the image with the scripts is not, or a copy could not take the
     /// database's place.
-    pub(super) async fn cannot_go(&mut self, way: Option<&SchemaMove>) -> Result<Option<String>, Stop> {
+    pub(super) async fn cannot_go(
+        &mut self,
+        way: Option<&SchemaMove>,
+        tool: bool,
+    ) -> Result<Option<String>, Stop> {
         let Some(way) = way else { return Ok(None) };
         if way.direction == Direction::Down
             && let Some(obstacles) = self.obstacles().await
         {
             return Ok(Some(format!("{way}, and {obstacles}")));
+        }
+        if !tool {
+            return Ok(None);
         }
         let image = self.edges.engine.image(way.by.image.as_str()).await?;
         let gone = || {

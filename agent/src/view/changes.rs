@@ -6,6 +6,7 @@ use state::name::{ContainerId, ImageId, ServiceName};
 use state::plan::Plan;
 use state::step::{Step, Target};
 
+use super::stakes::stakes;
 use super::{Action, PlannedChange};
 use crate::shared::Snapshot;
 
@@ -72,7 +73,9 @@ pub(super) fn changes(plan: &Plan, snapshot: &Snapshot, next: bool) -> Vec<Plann
         changes.extend(of_service(service.as_ref(), touched, snapshot, &why, resolved));
     }
     changes.sort_by_key(|change| change.action == Action::Remove);
-    changes
+    let mut all = stakes(plan, snapshot);
+    all.extend(changes);
+    all
 }
 
 /// Which service each existing container is of, as far as the plan or the snapshot say.

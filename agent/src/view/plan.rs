@@ -61,7 +61,7 @@ pub enum Action {
 pub struct PlannedChange {
     /// What is done.
     pub action: Action,
-    /// `container`, `image`, `network` or `volume`.
+    /// `container`, `image`, `network`, `volume`, `backup` or `schema`.
     pub what: String,
     /// Which one.
     pub name: String,

@@ -40,6 +40,11 @@ impl Lexer {
         !self.begun && self.inside == Inside::Nothing
     }
 
+    /// Whether a bracket, or the body of a function, has begun that has no end yet.
+    pub(super) fn is_nested(&self) -> bool {
+        self.brackets > 0 || self.bodies > 0
+    }
+
     /// Whether a text, a name or a comment has begun that has no end yet.
     pub(super) fn is_inside(&self) -> bool {
         self.inside != Inside::Nothing
@@ -67,7 +72,8 @@ impl Lexer {
             }
             let next = rest.chars().next().unwrap_or_default();
             at += match next {
-                '-' if rest.starts_with("--") => rest.len(),
+                // Postgres ends it at either.
+                '-' if rest.starts_with("--") => rest.find(['\n', '\r']).unwrap_or(rest.len()),
                 '/' if rest.starts_with("/*") => self.enter(Inside::Comment(1), 2),
                 ';' if self.brackets == 0 && self.bodies == 0 => {
                     *self = Self {
