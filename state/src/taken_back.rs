@@ -50,13 +50,6 @@ pub enum Loss {
     Unclear(String),
 }
 
-impl Loss {
-    /// Whether what it destroys is put back by itself after a later upgrade.
-    pub const fn is_put_back(&self) -> bool {
-        !matches!(self, Self::Values { .. } | Self::Unclear(_))
-    }
-}
-
 impl fmt::Display for Loss {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -137,16 +130,6 @@ pub struct PutIn {
     /// What had no place yet, by the files that it is kept in.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub waiting: Vec<String>,
-}
-
-impl fmt::Display for PutIn {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} rows put back, {} skipped, {} in conflict with what stands there now",
-            self.restored, self.skipped, self.conflicting
-        )
-    }
 }
 
 /// What was taken out of the database, before its schema goes up again.
