@@ -391,6 +391,17 @@ impl Executor<'_> {
         }
     }
 
+    /// Waits for it, unless the daemon stops, or the operation is to give way. What is dropped in the middle is done again,
+    /// which looks first.
+    async fn unless_called_away<T>(&self, doing: impl Future<Output = T> + Send) -> Result<T, Failure> {
+        tokio::select! {
+            biased;
+            // Cancel-safe: a watch loses no value.
+            failure = self.called_away() => Err(failure),
+            done = doing => Ok(done),
+        }
+    }
+
     /// Comes back when the daemon stops, or when the operation is to give way.
     async fn called_away(&self) -> Failure {
         let (mut stop, mut called) = (self.stop.clone(), self.called.clone());

@@ -79,20 +79,14 @@ impl Executor<'_> {
         let told = work
             .backups
             .hand_on(self.stack, open.operation.id, command, within);
-        let failure = tokio::select! {
-            biased;
-            // Cancel-safe: a watch loses no value.
-            failure = self.called_away() => failure,
-            // Whoever is dropped is ended.
-            told = told => return Ok(match told {
-                Ok(()) => Outcome::Done,
-                Err(why) => {
-                    tracing::error!(stack = %self.stack, "after_backup: {why}");
-                    Outcome::Told(format!("after_backup failed, and the backup stays: {why}"))
-                }
-            }),
-        };
-        Err(Trouble::Failure(failure))
+        // Whoever is dropped is ended.
+        Ok(match self.unless_called_away(told).await? {
+            Ok(()) => Outcome::Done,
+            Err(why) => {
+                tracing::error!(stack = %self.stack, "after_backup: {why}");
+                Outcome::Told(format!("after_backup failed, and the backup stays: {why}"))
+            }
+        })
     }
 
     /// Makes sure of one that is there: here it is the backup that is judged.
@@ -136,12 +130,9 @@ impl Executor<'_> {
         source: Source<'_>,
         doing: impl Future<Output = T> + Send,
     ) -> Result<T, Trouble> {
-        let failure = tokio::select! {
-            biased;
-            // Cancel-safe: a watch loses no value.
-            failure = self.called_away() => failure,
-            // What is dropped in the middle is done again, which looks first.
-            done = doing => return Ok(done),
+        let failure = match self.unless_called_away(doing).await {
+            Ok(done) => return Ok(done),
+            Err(failure) => failure,
         };
         if matches!(failure, Failure::Passing(_))
             && let Err(error) = work.backups.clean(source, CLEAN).await

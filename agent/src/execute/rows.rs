@@ -24,10 +24,11 @@ impl Executor<'_> {
     ) -> Result<Outcome, Trouble> {
         let table = work.settings.migrations.version_table.as_str();
         let why = match self.run(work.to, open, index, by, OnceNetwork::None).await {
-            Ok(Ok(ran)) if ran.code == 0 => return Ok(Outcome::Losses(losses(&ran.stdout, table))),
             Ok(Ok(ran)) => {
-                tracing::warn!(stack = %self.stack, "{}", ended(work.to, by, &ran));
-                // It has written what it has come to.
+                // Where it has failed it has written what it has come to.
+                if ran.code != 0 {
+                    tracing::warn!(stack = %self.stack, "{}", ended(work.to, by, &ran));
+                }
                 return Ok(Outcome::Losses(losses(&ran.stdout, table)));
             }
             Ok(Err(why)) | Err(Trouble::Failure(Failure::Final(why))) => why,
@@ -48,13 +49,8 @@ impl Executor<'_> {
             of,
         };
         let saving = work.rows.save(taken, what, &work.settings.preserve, work.long());
-        let saved = tokio::select! {
-            biased;
-            // Cancel-safe: a watch loses no value.
-            failure = self.called_away() => return Err(Trouble::Failure(failure)),
-            // What is dropped in the middle is done again, which looks first.
-            saved = saving => saved.map_err(|error| unproven(&error))?,
-        };
+        let saved = self.unless_called_away(saving).await?;
+        let saved = saved.map_err(|error| unproven(&error))?;
         for line in &saved.lines {
             tracing::info!(stack = %self.stack, operation = of, "taken back: {line}");
         }
@@ -81,14 +77,8 @@ impl Executor<'_> {
         let before = work.taken_back.get(&of).and_then(|taken| taken.put_in.as_ref());
         let when = When { fresh, last };
         let putting = work.rows.put_in(taken, before, when, work.long());
-        let done = tokio::select! {
-            biased;
-            // Cancel-safe: a watch loses no value.
-            failure = self.called_away() => return Err(Trouble::Failure(failure)),
-            // What is dropped in the middle has done nothing, or all of a table; it is done again.
-            done = putting => done,
-        };
-        match done {
+        // What is dropped in the middle has done nothing, or all of a table.
+        match self.unless_called_away(putting).await? {
             Ok(put_in) => {
                 for line in &put_in.lines {
                     tracing::info!(stack = %self.stack, operation = of, "put back: {line}");

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use config::settings::PgName;
 use jiff::Timestamp;
-use state::last_resort::{Offer, Resort, answered_before, resort};
+use state::last_resort::{Offer, Resort, RestoreBackup, answered_before, resort};
 use state::observed::Known;
 use state::operation::request_of;
 use state::record::{Approval, Ask, Change};
@@ -25,12 +25,9 @@ impl Stack {
     /// Asks a person whether the backup from before is gone back to, once, with what would be lost; or, where they have
     /// said so before, answers it.
     pub(super) async fn offer_backup(&mut self) -> Result<(), Stop> {
-        let policy = self
-            .settings
-            .database
-            .as_ref()
-            .map(|settings| settings.restore_backup);
-        let Some(policy) = policy else { return Ok(()) };
+        let Some(policy) = self.restore_policy() else {
+            return Ok(());
+        };
         match resort(&self.record, policy) {
             Resort::Look if !self.backing_off() => {}
             Resort::Waits => {
@@ -94,12 +91,9 @@ impl Stack {
 
     /// Goes back to the backup that was agreed to. `false`: none was.
     pub(super) async fn go_back_to_backup(&mut self) -> Result<bool, Stop> {
-        let policy = self
-            .settings
-            .database
-            .as_ref()
-            .map(|settings| settings.restore_backup);
-        let Some(Resort::Begin { to, backup, by }) = policy.map(|policy| resort(&self.record, policy)) else {
+        let Some(Resort::Begin { to, backup, by }) =
+            self.restore_policy().map(|policy| resort(&self.record, policy))
+        else {
             return Ok(false);
         };
         let (Some(current), Some(target)) = (self.record.current(), self.record.generation(to)) else {
@@ -121,6 +115,10 @@ impl Stack {
             self.finish_going_back().await?;
         }
         Ok(true)
+    }
+
+    fn restore_policy(&self) -> Option<RestoreBackup> {
+        Some(self.settings.database.as_ref()?.restore_backup)
     }
 
     fn left_and_target(&self) -> Option<(Generation, Generation)> {
