@@ -553,29 +553,30 @@ fn rows_that_were_taken_back_are_in_before_the_release_that_reads_them() {
     };
     let upto = |case: Case, last: usize| {
         let plan = case.plan().unwrap().to_string();
-        plan.lines().take(last).collect::<Vec<_>>().join("\n")
+        let lines = plan.lines().take(last).map(str::trim_start);
+        lines.collect::<Vec<_>>().join("\n")
     };
     expect![[r#"
-          1. keep image 000000000001
-          2. keep image 000000000002
-          3. create api-1 from 000000000002
-          4. keep the rows that operation 7 has taken out of the database
-          5. keep the rows that operation 4 has taken out of the database
-          6. back the database up, and restore the backup to prove it
-          7. upgrade the schema from a to b with image 000000000007 (b)
-          8. put the rows back that operation 7 has taken out of the database
-          9. put the rows back that operation 5 has taken out of the database
-         10. hold back the restart policy of 00000000000a"#]]
+        1. keep image 000000000001
+        2. keep image 000000000002
+        3. create api-1 from 000000000002
+        4. keep the rows that operation 7 has taken out of the database
+        5. keep the rows that operation 4 has taken out of the database
+        6. back the database up, and restore the backup to prove it
+        7. upgrade the schema from a to b with image 000000000007 (b)
+        8. put the rows back that operation 7 has taken out of the database
+        9. put the rows back that operation 5 has taken out of the database
+        10. hold back the restart policy of 00000000000a"#]]
     .assert_eq(&upto(case(), 10));
     // Where the containers migrate, they have no place before these run.
     expect![[r#"
-          1. keep image 000000000001
-          2. keep image 000000000002
-          3. create api-1 from 000000000002
-          4. keep the rows that operation 7 has taken out of the database
-          5. keep the rows that operation 4 has taken out of the database
-          6. back the database up, and restore the backup to prove it
-          7. hold back the restart policy of 00000000000a"#]]
+        1. keep image 000000000001
+        2. keep image 000000000002
+        3. create api-1 from 000000000002
+        4. keep the rows that operation 7 has taken out of the database
+        5. keep the rows that operation 4 has taken out of the database
+        6. back the database up, and restore the backup to prove it
+        7. hold back the restart policy of 00000000000a"#]]
     .assert_eq(&upto(case().by_itself(), 7));
 }
 
