@@ -55,6 +55,8 @@ pub enum Bug {
     HalfMigrationCounts,
     /// 8: what is tried when a downgrade has failed is begun on what that has left.
     BuiltUponWhatFailed,
+    /// 8: what a failed way back has changed in rows counts as nothing, where the schema is as it was.
+    RowsAreNotCompared,
     /// 8: the database that a restored one takes the place of is dropped.
     OldDatabaseGoes,
     /// 8: the copy that a rollback has left is dropped before there is a backup of it.

@@ -105,6 +105,15 @@ pub trait Maintenance: Send + Sync {
         within: Duration,
     ) -> Result<BTreeMap<String, Checksum>, DatabaseError>;
 
+    /// Whether the rows of the database are those of its copy: of every ordinary table, large objects, and how far its
+    /// sequences are. Nobody writes to it meanwhile, and it is open; the copy is there, whole, and closed afterwards.
+    async fn has_rows_of(
+        &self,
+        place: Place<'_>,
+        copy: &PgName,
+        within: Duration,
+    ) -> Result<bool, DatabaseError>;
+
     /// Runs the SQL of every revision, in this order, and sets the version table to `to`, all or nothing. A version
     /// table that says `to` already is done. What fails is told with its line, and without a value.
     async fn apply_sql(
@@ -239,6 +248,15 @@ impl Maintenance for Postgres {
     ) -> Result<BTreeMap<String, Checksum>, DatabaseError> {
         let login = place.login()?;
         login.bounded(within, rows::checksums(&login, within)).await
+    }
+
+    async fn has_rows_of(
+        &self,
+        place: Place<'_>,
+        copy: &PgName,
+        within: Duration,
+    ) -> Result<bool, DatabaseError> {
+        rows::has_rows_of(&place.login()?, copy, within).await
     }
 
     async fn apply_sql(

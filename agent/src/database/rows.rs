@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::DatabaseError;
+use config::settings::PgName;
+
 use super::fingerprint::{CANONICAL, OURS};
 use super::link::Link;
 use super::login::Login;
+use super::{DatabaseError, scratch};
 
 /// The rows of one table, whatever their order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,8 +19,25 @@ pub struct Checksum {
     pub sum: String,
 }
 
+/// How long it may take to close what was open.
+const CLEAN: Duration = Duration::from_secs(15);
+
+/// The alias is none that a column has.
+const SUMMED: &str = "SELECT count(*), coalesce(sum(hashtextextended(\"the row\"::text, 0)), 0)";
+
+/// What else changes with rows: how far sequences are, and large objects, where the user may read them.
+const BESIDE_TABLES: [&str; 2] = [
+    "SELECT format('%I.%I', schemaname, sequencename), coalesce(last_value::text, '') FROM pg_sequences \
+     WHERE schemaname NOT LIKE 'pg\\_temp\\_%' ORDER BY 1",
+    "SELECT CASE WHEN has_table_privilege('pg_largeobject', 'SELECT') THEN \
+       query_to_xml('SELECT count(*), sum(hashtextextended(concat(loid, '' '', pageno, '' '', data), 0)) \
+         FROM pg_catalog.pg_largeobject', true, false, '')::text ELSE '' END, ''",
+];
+
 pub(super) async fn counts(login: &Login, within: Duration) -> Result<BTreeMap<String, u64>, DatabaseError> {
-    let counted = ask(login, "SELECT count(*), 0", within).await?;
+    let link = begin(login, None, within).await?;
+    let counted = ask(&link, "SELECT count(*), 0").await?;
+    link.end().await;
     Ok(counted
         .into_iter()
         .map(|(table, found)| (table, found.rows))
@@ -29,19 +48,57 @@ pub(super) async fn checksums(
     login: &Login,
     within: Duration,
 ) -> Result<BTreeMap<String, Checksum>, DatabaseError> {
-    // The alias is none that a column has.
-    let what = "SELECT count(*), coalesce(sum(hashtextextended(\"the row\"::text, 0)), 0)";
-    ask(login, what, within).await
+    let link = begin(login, None, within).await?;
+    let sums = ask(&link, SUMMED).await?;
+    link.end().await;
+    Ok(sums)
+}
+
+/// The copy is open meanwhile.
+pub(super) async fn has_rows_of(
+    login: &Login,
+    copy: &PgName,
+    within: Duration,
+) -> Result<bool, DatabaseError> {
+    let compared = async {
+        scratch::open_copy(login, copy, within).await?;
+        let (now, then) = tokio::try_join!(whole(login, None, within), whole(login, Some(copy), within))?;
+        Ok(now == then)
+    };
+    let compared = login.bounded(within, compared).await;
+    login
+        .bounded(CLEAN, scratch::close_copy(login, copy, CLEAN))
+        .await?;
+    compared
+}
+
+/// All that two databases have to have in common.
+type Whole = (BTreeMap<String, Checksum>, Vec<(String, String)>);
+
+async fn whole(login: &Login, of: Option<&PgName>, within: Duration) -> Result<Whole, DatabaseError> {
+    let link = begin(login, of, within).await?;
+    let sums = ask(&link, SUMMED).await?;
+    let mut beside = Vec::new();
+    for question in BESIDE_TABLES {
+        let text = |cell: Option<&str>| cell.unwrap_or_default().to_owned();
+        let rows = link.rows(question).await?;
+        beside.extend(rows.iter().map(|row| (text(row.get(0)), text(row.get(1)))));
+    }
+    link.end().await;
+    Ok((sums, beside))
+}
+
+async fn begin(login: &Login, of: Option<&PgName>, within: Duration) -> Result<Link, DatabaseError> {
+    let link = match of {
+        Some(database) => Link::connect(login, database.as_str(), within).await?,
+        None => Link::to(login, within).await?,
+    };
+    link.run(CANONICAL).await?;
+    Ok(link)
 }
 
 /// Every ordinary table, partitions too, by its quoted name with its schema.
-async fn ask(
-    login: &Login,
-    what: &str,
-    within: Duration,
-) -> Result<BTreeMap<String, Checksum>, DatabaseError> {
-    let link = Link::to(login, within).await?;
-    link.run(CANONICAL).await?;
+async fn ask(link: &Link, what: &str) -> Result<BTreeMap<String, Checksum>, DatabaseError> {
     let tables = format!(
         "SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c \
          JOIN pg_namespace n ON n.oid = c.relnamespace WHERE {OURS} AND c.relkind = 'r'"
@@ -62,6 +119,5 @@ async fn ask(
         };
         found.insert(table, checksum);
     }
-    link.end().await;
     Ok(found)
 }

@@ -56,8 +56,9 @@ impl Executor<'_> {
         Ok((0..=all).find(is_free).unwrap_or(all))
     }
 
-    /// Whether the database is as the journal says that it was before step `index`. It is opened: nobody can look into
-    /// one that is barred. One that cannot be looked into, however often, is not.
+    /// Whether the database is as the journal says that it was before step `index`, and its rows are those of the copy:
+    /// a script may have changed them, and failed after that. It is opened: nobody can look into one that is barred. One
+    /// that cannot be looked into, however often, is not.
     async fn is_as_it_was(
         &self,
         work: &Work<'_>,
@@ -71,7 +72,14 @@ impl Executor<'_> {
             let place = self.place(work).await?;
             work.maintenance.open(place, WORD).await.map_err(trouble)?;
             match self.mark(work).await {
-                Ok(mark) => return Ok(mark == *before),
+                Ok(mark) if mark != *before => return Ok(false),
+                Ok(_) => match self.has_rows_of_copy(work, open).await {
+                    Err(Trouble::Engine(error)) => return Err(Trouble::Engine(error)),
+                    Err(Trouble::Failure(Failure::Interrupted)) => return Err(Failure::Interrupted.into()),
+                    Err(Trouble::Failure(_)) => return Ok(false),
+                    Err(Trouble::Silent(_)) => {}
+                    Ok(same) => return Ok(same),
+                },
                 Err(Trouble::Engine(error)) => return Err(Trouble::Engine(error)),
                 Err(Trouble::Failure(Failure::Interrupted)) => return Err(Failure::Interrupted.into()),
                 Err(_) => {}
@@ -81,6 +89,20 @@ impl Executor<'_> {
             }
         }
         Ok(false)
+    }
+
+    /// Whether the rows are those of the operation's copy. Where somebody has removed that, there is nothing else to go by
+    /// than the schema.
+    async fn has_rows_of_copy(&self, work: &Work<'_>, open: &OpenOperation) -> Result<bool, Trouble> {
+        let place = self.place(work).await?;
+        let copy = copy_name(&place.database().map_err(trouble)?, open.operation.id);
+        let there = work.maintenance.copies(place, WORD).await.map_err(trouble)?;
+        if bug::is(Bug::RowsAreNotCompared) || !there.iter().any(|found| found.name == copy && found.complete)
+        {
+            return Ok(true);
+        }
+        let compared = work.maintenance.has_rows_of(place, &copy, work.long());
+        self.unless_stopped(compared).await?.map_err(trouble)
     }
 
     /// The operator's SQL, on the database as it was before the attempt that failed.

@@ -1,7 +1,7 @@
 //! Where the schema could not be taken back: which backup there is from before, what would be lost with it, and the
 //! rollback that goes back to it. Whether it is gone back to is `state::last_resort`'s.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use config::settings::PgName;
@@ -110,6 +110,15 @@ impl Stack {
             current.number,
             lost.unwrap_or_default()
         );
+        // Somebody may have tidied up since they were asked.
+        self.refresh_availability().await?;
+        if let Some(Err(gone)) = self.available.get(&to) {
+            let why = format!("{why}; and generation {to} cannot be restored: {gone}");
+            let way_out = "bring that back, then `steadfast rollback`; or pin a release that works";
+            self.hold(&why, way_out, BTreeSet::new())?;
+            self.commit(&[Change::Approval(None)])?;
+            return Ok(true);
+        }
         let begun = self.begin_to_go_back_with(to, blame, by, &why, Some(&backup));
         if begun.await? {
             self.finish_going_back().await?;

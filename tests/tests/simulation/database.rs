@@ -47,6 +47,8 @@ pub(crate) enum Fate {
     Halfway,
     /// It fails, and leaves something behind that the version table does not know of.
     Scars,
+    /// It fails, and has changed rows that are durable; the schema is as it was.
+    Rows,
     /// It never ends.
     Hangs,
 }
@@ -83,6 +85,8 @@ pub(crate) struct Content {
     pub(crate) head: SchemaHead,
     /// What failed migrations have left in it.
     pub(crate) scars: u64,
+    /// How often failed migrations have changed rows in it.
+    pub(crate) spoilt: u64,
     /// For how long it was written to.
     pub(crate) rows: Duration,
     /// What is in the column that each revision brought, by its number; nothing is 0.
@@ -124,6 +128,7 @@ pub(crate) struct Data {
     pub(crate) scripts: BTreeMap<ImageId, Scripts>,
     pub(crate) open: bool,
     pub(crate) scars: u64,
+    pub(crate) spoilt: u64,
     pub(crate) rows: Duration,
     pub(crate) beside: BTreeMap<String, Beside>,
     pub(crate) cells: Cells,
@@ -149,6 +154,7 @@ impl Data {
             scripts: BTreeMap::new(),
             open: true,
             scars: 0,
+            spoilt: 0,
             rows: Duration::ZERO,
             beside: BTreeMap::new(),
             cells: Cells::new(),
@@ -195,6 +201,7 @@ impl World {
         Content {
             head: self.schema.clone(),
             scars: self.data.scars,
+            spoilt: self.data.spoilt,
             rows: self.data.rows,
             cells: self.data.cells.clone(),
         }
@@ -213,6 +220,7 @@ impl World {
     fn put_content(&mut self, content: Content) {
         self.schema = content.head;
         self.data.scars = content.scars;
+        self.data.spoilt = content.spoilt;
         self.data.rows = content.rows;
         self.data.cells = content.cells;
     }
@@ -297,19 +305,24 @@ impl World {
 
     /// The migrations of a new image of `api`.
     pub(crate) fn write_scripts(&mut self, image: &ImageId, newest: u64) {
-        let fate = |dice: &mut Dice, well: u32| {
+        // What a way up has written to rows is in the backup alone, and nobody looks for it.
+        let fate = |dice: &mut Dice, well: u32, rows: u32| {
             dice.weighted(&[
                 (well, Fate::Well),
                 (2, Fate::Fails),
                 (1, Fate::Halfway),
                 (1, Fate::Scars),
+                (rows, Fate::Rows),
                 (1, Fate::Hangs),
             ])
         };
         // Where the operator has provided for it, that is needed now and then.
         let provided = self.data.restores == RestoreBackup::Allow || !self.data.manual.is_empty();
         let down = if provided { 2 } else { 20 };
-        let (up, down) = (fate(&mut self.data.dice, 20), fate(&mut self.data.dice, down));
+        let (up, down) = (
+            fate(&mut self.data.dice, 20, 0),
+            fate(&mut self.data.dice, down, 1),
+        );
         let scripts = Scripts { newest, up, down };
         self.data.scripts.insert(image.clone(), scripts);
         if self.data.migrates {
@@ -442,6 +455,11 @@ impl World {
                 self.data.scars += 1;
                 self.note("      it left something behind");
                 said(1, "RuntimeError: after the index was built")
+            }
+            Fate::Rows => {
+                self.data.spoilt += 1;
+                self.note("      it has changed rows");
+                said(1, "RuntimeError: after the rows were written")
             }
             Fate::Fails | Fate::Hangs => said(1, "RuntimeError: no"),
         }
@@ -726,6 +744,19 @@ impl Maintenance for Server {
         _: Duration,
     ) -> Result<BTreeMap<String, Checksum>, DatabaseError> {
         Ok(BTreeMap::new())
+    }
+
+    async fn has_rows_of(&self, place: Place<'_>, copy: &PgName, _: Duration) -> Result<bool, DatabaseError> {
+        self.call("compare rows", place, None, COPYING, |world| {
+            if !world.data.open {
+                return Err(Self::closed());
+            }
+            let then = world.data.beside.get(copy.as_str()).cloned();
+            let then = then.ok_or_else(|| not_there(copy))?.content;
+            Ok((then.rows, then.spoilt, &then.cells)
+                == (world.data.rows, world.data.spoilt, &world.data.cells))
+        })
+        .await
     }
 
     async fn apply_sql(

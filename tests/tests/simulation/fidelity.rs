@@ -330,10 +330,36 @@ impl Pair {
                 .cloned()
                 .unwrap_or_else(|| (nobody(), nobody()))
         };
-        Ok((
+        let both = (
             on_time.block_on(self.ask(real, act, &|slot| ids(slot).0)),
             out_of_time.block_on(self.ask(simulated, act, &|slot| ids(slot).1)),
-        ))
+        );
+        if let Act::Start(slot) = act {
+            self.until_it_hears(&ids(slot).0);
+        }
+        Ok(both)
+    }
+
+    /// A program that has just been started hears no SIGTERM yet, and a simulated one always does.
+    fn until_it_hears(&self, id: &ContainerId) {
+        const SIGTERM: u64 = 1 << 14;
+        for _ in 0..500 {
+            let pid = self
+                .cli
+                .docker(&["inspect", "--format", "{{.State.Pid}}", id.as_str()]);
+            let status = pid.ok().and_then(|pid| {
+                let pid: u32 = pid.trim().parse().ok().filter(|pid| *pid > 0)?;
+                std::fs::read_to_string(format!("/proc/{pid}/status")).ok()
+            });
+            // It has ended, or it is somewhere else.
+            let Some(status) = status else { return };
+            let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+            let caught = caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+            if caught.is_none_or(|mask| mask & SIGTERM != 0) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     async fn ask(

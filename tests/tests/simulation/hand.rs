@@ -9,13 +9,15 @@ use agent::inputs::{self, Inputs};
 use agent::shared::ActKind;
 use config::settings::StackSettings;
 use state::backup::Proof;
+use state::journal::Progress;
 use state::name::{ContainerId, ImageId, ServiceName};
 use state::observed::{Attachment, Carried, ContainerState, SchemaHead};
 use state::stack_spec::Mount;
+use state::step::Step;
 
 use crate::edges::{Clocks, Files, Shared, lock};
 use crate::engine::config_of;
-use crate::laws::SERVICES;
+use crate::laws::{Call, SERVICES};
 use crate::world::{Behaviour, Container, World};
 
 /// The tags of the story.
@@ -524,12 +526,34 @@ fn recreate(shared: &Shared, settings: &StackSettings) {
     // Whoever does this while another container of the service runs has two writers by their own doing.
     let runs_twice =
         |(id, c): (&ContainerId, &Container)| *id != old && c.service == container.service && c.runs();
-    if world.containers.iter().any(runs_twice) {
+    if world.containers.iter().any(runs_twice) || is_being_started(&world, &container.service) {
         return;
     }
     world.laws.touched = Some(world.now);
     world.containers.remove(&old);
-    make_by_compose(&mut world, &inputs, &container.service, &container.anonymous);
+    if let Some(made) = make_by_compose(&mut world, &inputs, &container.service, &container.anonymous) {
+        world.has_written(&Call::Start(&made));
+    }
+}
+
+/// Whether the agent's call to start a container of this service is on its way: what is made by hand in that moment
+/// nobody can see any more.
+fn is_being_started(world: &World, service: &ServiceName) -> bool {
+    let record = world.laws.record.as_ref();
+    let Some(open) = record.and_then(|record| record.operation.as_ref()) else {
+        return false;
+    };
+    let under_way = match &open.progress {
+        Progress::InFlight { index, .. } => Some(*index),
+        Progress::Undoing {
+            next, started: true, ..
+        } => *next,
+        _ => None,
+    };
+    let step = under_way.and_then(|index| open.operation.plan.steps.get(index));
+    step.is_some_and(|step| {
+        matches!(step, Step::Start { service: of, .. } | Step::Stop { service: of, .. } if of == service)
+    })
 }
 
 /// Whether a file changed, so that the agent is told; and whether the agent dies of it.

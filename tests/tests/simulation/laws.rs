@@ -198,8 +198,8 @@ pub(crate) struct Laws {
     pub(crate) migrated: Option<Duration>,
     /// The schema as the open operation has found it.
     begun: Option<schema::Begun>,
-    /// The operations that have taken the schema back.
-    took_back: BTreeSet<u64>,
+    /// The operations that have taken the schema back, and how far.
+    took_back: BTreeMap<u64, u64>,
     /// Which image has written to a volume last.
     writers: BTreeMap<String, ImageId>,
     /// Where the rows of each replica are, by target.

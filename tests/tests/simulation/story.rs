@@ -754,6 +754,12 @@ impl Host {
         if quiet == 10 {
             return;
         }
+        // What is under way comes to its end first: a migration that never ends takes all of its time.
+        let late = self.clocks.elapsed() + pace.settles();
+        while self.clocks.elapsed() < late && self.record().operation.is_some() {
+            tokio::time::sleep(step).await;
+        }
+        let before = count(&lock(&self.world));
         let begun_before = begun(&lock(&self.world));
         tokio::time::sleep(pace.rests()).await;
         let mut world = lock(&self.world);

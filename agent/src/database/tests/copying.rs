@@ -155,3 +155,50 @@ async fn nothing_is_copied_under_somebodys_hands() {
     );
     assert_eq!(bench.oid("busy_steadfast_1").await, None);
 }
+
+#[tokio::test(flavor = "current_thread")]
+async fn rows_that_were_changed_are_found_by_comparing_with_the_copy() {
+    let Some(bench) = Bench::new("rows").await else {
+        return;
+    };
+    bench.sql(SHOP).await;
+    bench.close().await;
+    let name = copy_name(&bench.name, 7);
+    bench.postgres.copy(bench.place(), &name, 7, LONG).await.unwrap();
+    bench.open().await;
+    let same = async || {
+        let same = bench.postgres.has_rows_of(bench.place(), &name, LONG).await;
+        let of_copy = bench.other("app", name.as_str());
+        assert!(
+            of_copy.connect("x").await.is_err(),
+            "the copy is closed afterwards"
+        );
+        same.unwrap()
+    };
+    assert!(same().await);
+    // What is written and taken back as a whole has changed nothing.
+    bench.sql("BEGIN; DELETE FROM customers; ROLLBACK").await;
+    assert!(same().await);
+    for (change, back) in [
+        (
+            "UPDATE customers SET t = 'y' WHERE id = 250",
+            "UPDATE customers SET t = 'name 250' WHERE id = 250",
+        ),
+        (
+            "DELETE FROM \"odd \"\"one\".\"Orders\" WHERE id = 7",
+            "INSERT INTO \"odd \"\"one\".\"Orders\" VALUES (7, 8, 'note 7')",
+        ),
+        (
+            "SELECT setval('\"odd \"\"one\".\"Orders_id_seq\"', 9000)",
+            "SELECT setval('\"odd \"\"one\".\"Orders_id_seq\"', 2000)",
+        ),
+    ] {
+        bench.sql(change).await;
+        assert!(!same().await, "{change}");
+        bench.sql(back).await;
+        assert!(same().await, "{back}");
+    }
+    let gone = copy_name(&bench.name, 8);
+    let said = failed(bench.postgres.has_rows_of(bench.place(), &gone, LONG).await);
+    assert!(said.to_string().contains("no whole copy"), "{said}");
+}

@@ -92,7 +92,7 @@ impl World {
     }
 
     /// Which image has had its hands on which volume last.
-    pub(super) fn has_written(&mut self, call: &Call<'_>) {
+    pub(crate) fn has_written(&mut self, call: &Call<'_>) {
         let Call::Start(id) = call else { return };
         if let Some(container) = self.containers.get(*id) {
             for volume in &container.writable {

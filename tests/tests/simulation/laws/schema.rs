@@ -22,6 +22,7 @@ use crate::world::World;
 pub(super) struct Begun {
     pub(super) head: Option<u64>,
     pub(super) scars: u64,
+    pub(super) spoilt: u64,
 }
 
 impl World {
@@ -29,6 +30,7 @@ impl World {
         self.laws.begun = Some(Begun {
             head: number(&self.schema),
             scars: self.data.scars,
+            spoilt: self.data.spoilt,
         });
     }
 
@@ -269,14 +271,15 @@ impl World {
             .beside
             .get(name)
             .filter(|beside| beside.kind == CopyKind::Copy)?;
-        if !self.laws.took_back.contains(&copy.operation) {
-            return None;
-        }
+        let went_to = *self.laws.took_back.get(&copy.operation)?;
         let kept = self.data.kept_rows.get(&copy.operation);
         let is_kept = |revision: &u64| kept.is_some_and(|kept| kept.contains_key(revision));
         let mut cells = copy.content.cells.iter();
         let (revision, _) = cells.find(|(revision, cell)| {
-            **cell > 0 && !self.data.cells.contains_key(revision) && !is_kept(revision)
+            **revision > went_to
+                && **cell > 0
+                && !self.data.cells.contains_key(revision)
+                && !is_kept(revision)
         })?;
         Some(format!(
             "{name} is dropped, and what was in r{revision} is kept nowhere for putting it back"
@@ -354,6 +357,7 @@ impl World {
         let stands = Begun {
             head: number(&self.schema),
             scars: self.data.scars,
+            spoilt: self.data.spoilt,
         };
         match ending {
             Ending::Undone { .. } => {
@@ -369,7 +373,8 @@ impl World {
                 match operation.kind {
                     Kind::Deploy => self.has_put_in(open),
                     Kind::Rollback => {
-                        self.laws.took_back.insert(operation.id);
+                        let went_to = number(&self.schema).unwrap_or(0);
+                        self.laws.took_back.insert(operation.id, went_to);
                     }
                     _ => {}
                 }
