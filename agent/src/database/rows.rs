@@ -62,7 +62,8 @@ pub(super) async fn has_rows_of(
 ) -> Result<bool, DatabaseError> {
     let compared = async {
         scratch::open_copy(login, copy, within).await?;
-        let (now, then) = tokio::try_join!(whole(login, None, within), whole(login, Some(copy), within))?;
+        let (now, then) = (whole(login, None, within), whole(login, Some(copy), within));
+        let (now, then) = tokio::try_join!(Box::pin(now), Box::pin(then))?;
         Ok(now == then)
     };
     let compared = login.bounded(within, compared).await;
