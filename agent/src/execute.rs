@@ -3,6 +3,7 @@
 
 mod as_it_was;
 mod backups;
+mod integrity;
 mod restore;
 mod rows;
 mod schema;
@@ -473,6 +474,7 @@ impl Executor<'_> {
             | Step::ReadLosses { .. }
             | Step::SaveRows { .. }
             | Step::PutIn { .. }
+            | Step::Look { .. }
             | Step::Backup { .. }
             | Step::VerifyBackup { .. }
             | Step::HandOn { .. }

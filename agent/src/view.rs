@@ -28,7 +28,7 @@ mod stakes;
 pub use backups::{BackupList, BackupRow, Backups, Beside, DamagedBackup, TakenBackRow, VerifiedRow};
 pub use doing::{Approval, Hold, NextUp, OperationNow, Pause, ProgressNow, Rollback};
 pub use health::{Failing, FailingProbe, Probe, Trial};
-pub use history::{GenerationRow, History, OperationRow, StepRow};
+pub use history::{CheckRow, GenerationRow, History, OperationRow, RowsRow, StepRow, TableRow};
 pub use plan::{Action, PlanView, PlannedChange};
 pub use problem::ProblemView;
 pub use release::{Asked, Gap, Running};

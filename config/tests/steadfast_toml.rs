@@ -663,6 +663,75 @@ fn sql_of_the_operators_is_what_one_transaction_takes() {
 }
 
 #[test]
+fn integrity_checks() {
+    let of = |checks: &str| {
+        format!("[stack.a]\ndirectory = \"/a\"\nprobe = []\n[stack.a.database]\nservice = \"db\"\n{checks}")
+    };
+    let text = of(
+        "[[stack.a.database.integrity]]\nname = \"orders\"\nquery = \"SELECT count(*) > 0 FROM orders; -- all\"\n\
+         expect = true\ntimeout = \"2s\"\non = [\"upgrade\"]\n\
+         [[stack.a.database.integrity]]\nname = \"sum\"\nquery = \"WITH a AS (SELECT 1) TABLE a\"\nexpect = 1_000\n",
+    );
+    let database = read(&text).stacks.into_values().next().unwrap().database.unwrap();
+    let checks: Vec<String> = database
+        .integrity
+        .iter()
+        .map(|c| {
+            format!(
+                "{}: {} = {} in {:?} on {:?}",
+                c.name, c.query, c.expect, c.timeout, c.on
+            )
+        })
+        .collect();
+    assert_eq!(
+        checks,
+        [
+            "orders: SELECT count(*) > 0 FROM orders = true in 2s on [Upgrade]",
+            "sum: WITH a AS (SELECT 1) TABLE a = 1000 in 5s on [Upgrade, Downgrade, Restore]"
+        ]
+    );
+    assert_eq!(database.count_within, Duration::from_secs(10));
+    let check_one = |check: &str, expected: Expect| {
+        let problems = parse(
+            Path::new("steadfast.toml"),
+            &of(&format!("[[stack.a.database.integrity]]\n{check}")),
+        );
+        expected.assert_eq(&problems.unwrap_err().to_string());
+    };
+    check_one(
+        "",
+        expect![[r#"
+        steadfast.toml:6:1: stack.a.database.integrity[0]: the key "name" is missing (add name = "orders")
+        steadfast.toml:6:1: stack.a.database.integrity[0]: the key "query" is missing (add query = "SELECT count(*) > 0 FROM orders")
+        steadfast.toml:6:1: stack.a.database.integrity[0]: the key "expect" is missing (add expect = true)"#]],
+    );
+    check_one(
+        "name = \"a\"\nquery = \"SELECT 'hunter2'; SELECT 2\"\nexpect = 2",
+        expect![[
+            r#"steadfast.toml:8:9: stack.a.database.integrity[0].query: 2 statements, and a check is one (write one SELECT that gives one value, as "SELECT count(*) > 0 FROM orders")"#
+        ]],
+    );
+    check_one(
+        "name = \"a\"\nquery = \"DELETE FROM hunter2\"\nexpect = 1.5\non = [\"deploy\"]\ntimeout = \"0s\"",
+        expect![[r#"
+            steadfast.toml:8:9: stack.a.database.integrity[0].query: this is no query (write one SELECT that gives one value, as "SELECT count(*) > 0 FROM orders")
+            steadfast.toml:9:10: stack.a.database.integrity[0].expect: expected one value, found the number 1.5 (write it as text, as Postgres does: expect = "12.50")
+            steadfast.toml:10:1: stack.a.database.integrity[0].on: a check that is never asked (write on = ["upgrade"], or take the check out)
+            steadfast.toml:10:7: stack.a.database.integrity[0].on[0]: "deploy" is not one of the possible values (it is one of "upgrade", "downgrade", "restore")
+            steadfast.toml:11:11: stack.a.database.integrity[0].timeout: "0s" is out of range (it can be "100ms" to "10m")"#]],
+    );
+    check_one(
+        "name = \"a\"\nquery = \"SELECT 1; COMMIT\"\nexpect = \"1\"\non = []\n[[stack.a.database.integrity]]\nname = \"a\"\nquery = \"SELECT 'a\"\nexpect = \"1\"\nexpected = 1",
+        expect![[r#"
+            steadfast.toml:8:9: stack.a.database.integrity[0].query: line 1 of the SQL has a COMMIT of its own: it runs in one transaction with the version table (write one SELECT that gives one value, as "SELECT count(*) > 0 FROM orders")
+            steadfast.toml:10:1: stack.a.database.integrity[0].on: a check that is never asked (write on = ["upgrade"], or take the check out)
+            steadfast.toml:12:1: stack.a.database.integrity[1].name: a second check with the name "a" (every check of a stack has its own name)
+            steadfast.toml:13:9: stack.a.database.integrity[1].query: line 1 of the SQL begins a text, a name or a comment that has no end (write one SELECT that gives one value, as "SELECT count(*) > 0 FROM orders")
+            steadfast.toml:15:1: stack.a.database.integrity[1].expected: unknown key "expected" (did you mean "expect"?)"#]],
+    );
+}
+
+#[test]
 fn sql_of_the_operators_may_stand_in_a_file() {
     let directory = tempfile::tempdir().unwrap();
     let text = format!(

@@ -57,6 +57,8 @@ pub enum Bug {
     BuiltUponWhatFailed,
     /// 8: what a failed way back has changed in rows counts as nothing, where the schema is as it was.
     RowsAreNotCompared,
+    /// 8: what an integrity check says after a migration is not listened to.
+    LossIsNotAsked,
     /// 8: the database that a restored one takes the place of is dropped.
     OldDatabaseGoes,
     /// 8: the copy that a rollback has left is dropped before there is a backup of it.

@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::common::Common;
+use crate::integrity::Seen;
 use crate::migrations::History;
 use crate::name::{ContainerId, Digest, ImageId};
 use crate::observed::SchemaHead;
@@ -102,6 +103,8 @@ pub enum Outcome {
     PutIn(PutIn),
     /// It is done, and there is something to be told about it, for people.
     Told(String),
+    /// What was seen of the database, before or after.
+    Seen(Box<Seen>),
 }
 
 /// A schema, as it was seen at one moment: what changes it changes one of the two.

@@ -15,6 +15,7 @@ mod fixture;
 pub mod health;
 pub mod hold;
 pub mod instead;
+pub mod integrity;
 pub mod journal;
 pub mod last_resort;
 pub mod ledger;

@@ -22,7 +22,7 @@ use crate::stack_spec::{Nanos, OnUpdateFailure, ServiceSpec, UpdateConfig, Updat
 use crate::step::{GRACE, Step};
 use made::{Made, Names, hand_over};
 pub use restore::{Restoring, restore};
-pub use schema::Schema;
+pub use schema::{Looks, Schema};
 
 /// What is known of the ground that a plan is made for.
 #[derive(Debug, Clone)]

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::backup::{BackupId, Dumped, Proof};
 use crate::instead::ManualDown;
+use crate::integrity::When;
 use crate::migration_tool::Migration;
 use crate::name::{ContainerId, ImageId, Revision, ServiceName};
 use crate::observed::{Attachment, Carried, SchemaHead};
@@ -209,6 +210,16 @@ pub enum Step {
         /// Whether what has no place now will have none.
         last: bool,
     },
+    /// Looks whether the database is whole: asks the operator's integrity checks, and counts the rows of every table. What
+    /// held before and does not any more fails it; that nobody can count does not.
+    Look {
+        /// When.
+        when: When,
+        /// Whether there are checks.
+        asks: bool,
+        /// Whether rows are counted.
+        counts: bool,
+    },
     /// Makes a backup of the database, while everything goes on, and makes sure of it.
     Backup {
         /// How.
@@ -330,6 +341,7 @@ impl Step {
                 | Self::ReadLosses { .. }
                 | Self::SaveRows { .. }
                 | Self::PutIn { .. }
+                | Self::Look { .. }
                 | Self::Backup { .. }
                 | Self::VerifyBackup { .. }
                 | Self::HandOn { .. }
@@ -412,6 +424,7 @@ impl Step {
             | Self::SaveRows { .. }
             // What stands there again was there before.
             | Self::PutIn { .. }
+            | Self::Look { .. }
             | Self::Backup { .. }
             | Self::VerifyBackup { .. }
             | Self::HandOn { .. }
@@ -520,6 +533,19 @@ impl Step {
                 f,
                 "put the rows back that operation {of} has taken out of the database"
             ),
+            Self::Look { when, asks, counts } => {
+                let of = match when {
+                    When::Before => "before",
+                    When::After => "after",
+                    When::Restored => "of what is in use, and of what was restored",
+                };
+                let what = match (asks, counts) {
+                    (true, true) => "ask the integrity checks and count the rows",
+                    (true, false) => "ask the integrity checks",
+                    (false, _) => "count the rows",
+                };
+                write!(f, "{what}, {of}")
+            }
             Self::Backup { proof, copy } => {
                 match copy {
                     None => f.write_str("back the database up")?,

@@ -6,6 +6,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::integrity::Seen;
 use crate::name::Revision;
 use crate::observed::SchemaHead;
 use crate::time::Moment;
@@ -114,6 +115,9 @@ pub struct Saved {
     pub lines: Vec<String>,
     /// The rows in all of it.
     pub rows: u64,
+    /// The rows of every table in the copy, and in the database when they were kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen: Option<Seen>,
 }
 
 /// What became of the rows that were kept.

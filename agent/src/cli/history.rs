@@ -8,12 +8,14 @@ use super::output::{self, BOLD, paint};
 use super::reader::{Reader, took};
 use super::reading::Daemon;
 use super::text::{columns, hanging, labelled, paragraph, tail};
-use crate::view::{GenerationRow, History, OperationRow, StepRow};
+use crate::view::{CheckRow, GenerationRow, History, OperationRow, RowsRow, StepRow};
 
 /// So many ended operations are asked for.
 const OPERATIONS: u32 = 20;
 /// Narrower than this the reason for a verdict goes below its line.
 const BESIDE: usize = 80;
+/// So many tables are named.
+const TABLES: usize = 12;
 /// So much is shown of the reason for a verdict.
 const WHY: usize = 120;
 
@@ -131,6 +133,12 @@ fn operation(row: &OperationRow, reader: &Reader) -> String {
     if let Some(failure) = &row.failure {
         text.push_str(&labelled("failed", failure));
     }
+    for check in &row.checks {
+        text.push_str(&labelled("check", &in_words(check)));
+    }
+    if let Some(rows) = &row.rows {
+        text.push_str(&labelled("rows", &counted(rows)));
+    }
     for (i, step) in row.steps.iter().enumerate() {
         let head = format!("  {:<10} {:>2}. ", step.outcome, i + 1);
         let what = format!("{}{}", step.what, times(step, reader));
@@ -140,6 +148,65 @@ fn operation(row: &OperationRow, reader: &Reader) -> String {
         }
     }
     text
+}
+
+/// What a check said before and after.
+fn in_words(check: &CheckRow) -> String {
+    let side = |words: &Option<String>, when: &str| {
+        let words = words.as_deref();
+        words.map(|words| format!("{words} {when}"))
+    };
+    let both = [side(&check.before, "before"), side(&check.after, "after")];
+    let both: Vec<String> = both.into_iter().flatten().collect();
+    format!("{}: {}", check.name, both.join(", "))
+}
+
+/// The sums, and the tables with another number than before; `--json` has all of them.
+fn counted(rows: &RowsRow) -> String {
+    let side = |rows: Option<u64>, when: &str| match rows {
+        Some(rows) => format!("{rows} {when}"),
+        None => format!("not counted {when}"),
+    };
+    let mut text = format!("{}, {}", side(rows.before, "before"), side(rows.after, "after"));
+    if rows.before.is_some() && rows.after.is_some() {
+        let changed = rows
+            .tables
+            .iter()
+            .filter(|table| !table.not_counted && table.before != table.after);
+        let number = |rows: Option<u64>| rows.map_or_else(|| String::from("none"), |rows| rows.to_string());
+        let words: Vec<String> = changed
+            .map(|table| {
+                format!(
+                    "{} {} -> {}",
+                    table.table,
+                    number(table.before),
+                    number(table.after)
+                )
+            })
+            .collect();
+        text.push_str(&shortened(": ", &words));
+    }
+    let late: Vec<String> = rows
+        .tables
+        .iter()
+        .filter(|table| table.not_counted)
+        .map(|table| table.table.clone())
+        .collect();
+    text.push_str(&shortened("; not counted, for want of time: ", &late));
+    if rows.more > 0 {
+        text.push_str(&format!("; {} more tables are only in the sums", rows.more));
+    }
+    text
+}
+
+fn shortened(before: &str, words: &[String]) -> String {
+    let more = words.len().saturating_sub(TABLES);
+    let more = (more > 0).then(|| format!(" and {more} more tables"));
+    let named = words[..words.len().min(TABLES)].join(", ");
+    if words.is_empty() {
+        return String::new();
+    }
+    format!("{before}{named}{}", more.unwrap_or_default())
 }
 
 /// ` [14:03:21, 35ms]`, as far as it is known.
@@ -165,7 +232,7 @@ mod tests {
     use expect_test::{Expect, expect};
 
     use super::*;
-    use crate::view::sample;
+    use crate::view::{TableRow, sample};
 
     #[track_caller]
     fn check(situation: &str, show: fn(&History, &Reader) -> String, expected: &Expect) {
@@ -213,6 +280,53 @@ mod tests {
               done        1. create api-1 from 01537f435b1b [13:59:54, 135ms]
                              interval of backtests: 10 of 10 rows put back
               done        2. stop api (c7aa851d3bc1), by force after 10 s [13:59:54, 2.4s]
+        "#]]
+        .assert_eq(&anstream::adapter::strip_str(&text).to_string());
+    }
+
+    #[test]
+    fn what_was_counted_and_asked_before_and_after() {
+        let snapshot = sample::snapshot("taking back");
+        let mut history = History::of(&snapshot.record, &[], &sample::shared());
+        let row = &mut history.operations[0];
+        row.steps.truncate(1);
+        let table = |name: &str, before, after, not_counted| TableRow {
+            table: format!("public.{name}"),
+            before,
+            after,
+            not_counted,
+        };
+        row.rows = Some(RowsRow {
+            before: Some(31),
+            after: Some(19),
+            tables: vec![
+                table("candles", Some(9), None, true),
+                table("orders", Some(20), Some(8), false),
+                table("users", Some(11), Some(11), false),
+                table("wallets", None, Some(0), false),
+            ],
+            more: 0,
+        });
+        let check = |name: &str, before: Option<&str>| CheckRow {
+            name: name.to_owned(),
+            before: before.map(str::to_owned),
+            after: Some(String::from("holds")),
+        };
+        row.checks = vec![
+            check("orders", Some("differs from what is expected")),
+            check("users", None),
+        ];
+        let text = of_operations(&history, &sample::reader());
+        expect![[r#"
+            operation 12: deploy of generation 3, open
+              begun      2025-06-02 13:59:54, by steadfast
+              because    desired.toml asks for v1.6.0
+              failed     the port 8080 is taken
+              check      orders: differs from what is expected before, holds after
+              check      users: holds after
+              rows       31 before, 19 after: public.orders 20 -> 8, public.wallets none ->
+                         0; not counted, for want of time: public.candles
+              done        1. create api-1 from 01537f435b1b [13:59:54, 135ms]
         "#]]
         .assert_eq(&anstream::adapter::strip_str(&text).to_string());
     }

@@ -152,6 +152,13 @@ impl Link {
         Ok(rows.first().and_then(|row| row.get(0)).map(str::to_owned))
     }
 
+    /// The truth that `sql`, one statement, asks for; `None` is NULL. More than one statement is refused by the server.
+    pub(crate) async fn truth(&self, sql: &str) -> Result<Option<bool>, DatabaseError> {
+        let rows = self.client.query(sql, &[]).await?;
+        let first = rows.first().map(|row| row.try_get(0)).transpose()?;
+        Ok(first.flatten())
+    }
+
     /// As `run`; where others are in the way, they are those connected to `database`.
     pub(crate) async fn run_on(&self, database: &PgName, sql: &str) -> Result<(), DatabaseError> {
         match self.run(sql).await {

@@ -6,12 +6,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use config::settings::PgName;
 use state::instead::ManualDown;
+use state::integrity::{Answers, Tally};
 use state::name::Digest;
 use state::observed::SchemaHead;
 
 use super::{
-    Checksum, DatabaseCopy, DatabaseError, Guard, Made, Obstacle, Place, Postgres, Session, apply, close,
-    copies, fingerprint, lock, put_back, rows,
+    Checksum, DatabaseCopy, DatabaseError, Guard, Made, Obstacle, Place, Postgres, Question, Session, apply,
+    asked, close, copies, fingerprint, lock, put_back, rows, tally,
 };
 
 /// Works on the stack's database as a whole. Every call ends within `within`, looks first what is
@@ -97,6 +98,24 @@ pub trait Maintenance: Send + Sync {
         place: Place<'_>,
         within: Duration,
     ) -> Result<BTreeMap<String, u64>, DatabaseError>;
+
+    /// The rows of every ordinary table, as far as they can be counted within `within`, the smallest tables first; of the
+    /// others what the server's statistics say. Of the database, which is open, or of a copy, or of what was restored.
+    async fn tally(
+        &self,
+        place: Place<'_>,
+        of: Option<&PgName>,
+        within: Duration,
+    ) -> Result<Tally, DatabaseError>;
+
+    /// Asks the questions, each in a transaction of its own that only reads. Of the database, which is open, or of a copy, or
+    /// of what was restored, which is opened for that alone. No answer leaves the server, but whether it is the right one.
+    async fn ask(
+        &self,
+        place: Place<'_>,
+        of: Option<&PgName>,
+        questions: &[Question],
+    ) -> Result<Answers, DatabaseError>;
 
     /// As `counts`, with a sum over the rows that does not depend on their order.
     async fn checksums(
@@ -239,6 +258,29 @@ impl Maintenance for Postgres {
     ) -> Result<BTreeMap<String, u64>, DatabaseError> {
         let login = place.login()?;
         login.bounded(within, rows::counts(&login, within)).await
+    }
+
+    async fn tally(
+        &self,
+        place: Place<'_>,
+        of: Option<&PgName>,
+        within: Duration,
+    ) -> Result<Tally, DatabaseError> {
+        let login = place.login()?;
+        login
+            .bounded(within + tally::MORE, tally::tally(&login, of, within))
+            .await
+    }
+
+    async fn ask(
+        &self,
+        place: Place<'_>,
+        of: Option<&PgName>,
+        questions: &[Question],
+    ) -> Result<Answers, DatabaseError> {
+        let login = place.login()?;
+        let within = asked::within(questions);
+        login.bounded(within, asked::ask(&login, of, questions)).await
     }
 
     async fn checksums(

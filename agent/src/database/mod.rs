@@ -3,6 +3,7 @@
 //! ([`Maintenance`]) is bounded likewise, and looks before it does anything.
 
 mod apply;
+mod asked;
 mod client;
 mod close;
 mod copies;
@@ -21,6 +22,7 @@ mod scratch;
 mod script;
 mod snapshot;
 mod staging;
+mod tally;
 mod tls;
 mod words;
 
@@ -31,6 +33,7 @@ use async_trait::async_trait;
 use config::settings::{DatabaseAccess, DatabaseSettings};
 use state::observed::{ContainerObs, Known, SchemaHead};
 
+pub use self::asked::Question;
 pub(crate) use self::client::Client;
 pub use self::close::{Obstacle, in_the_way};
 pub use self::copies::{CopyKind, DatabaseCopy, Made};
@@ -45,6 +48,7 @@ pub use self::postgres::Postgres;
 pub use self::rows::Checksum;
 pub use self::snapshot::{Census, Snapshot};
 pub use self::staging::Staging;
+pub(crate) use self::tally::tally_in;
 pub(crate) use self::words::without_values;
 
 /// The value of a key of the stack's `.env`.

@@ -106,9 +106,17 @@ impl Executor<'_> {
                 work.maintenance.open(place, WORD).await.map_err(trouble)?;
                 return Ok(Outcome::Schema(self.mark(work).await?));
             }
-            Step::Migrate { way } => return self.migrate(work, open, index, way).await,
+            Step::Look { when, counts, .. } => return self.look(work, open, index, *when, *counts).await,
+            Step::Migrate { way } => {
+                let done = self.migrate(work, open, index, way).await?;
+                return match way.direction {
+                    Direction::Up => Ok(done),
+                    Direction::Down => self.is_whole_below(work, open, done).await,
+                };
+            }
             Step::ApplySql { parts, to, within } => {
-                return self.apply_sql(work, open, index, parts, to, *within).await;
+                let done = self.apply_sql(work, open, index, parts, to, *within).await?;
+                return self.is_whole_below(work, open, done).await;
             }
             Step::PutBack => {
                 self.end_migration(open, index).await?;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use state::backup::{BackupId, Dumped, Proof};
+use state::integrity::Between;
 use state::journal::{Kind, Operation};
 use state::name::Digest;
 use state::observed::Known;
@@ -142,6 +143,7 @@ impl Stack {
             database: database.as_ref(),
             migrates: settings.migrations.tool.as_ref().map(|tool| &tool.service),
             end_foreign,
+            looks: self.looks(Between::Restore),
         };
         Ok(restore(dump, &ground).map_err(|cycle| Refused::new(cycle.to_string(), "mend the Compose file")))
     }

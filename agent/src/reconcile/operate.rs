@@ -12,13 +12,14 @@ use state::data_change::{DataChange, Running};
 use state::drift::{Drift, Wanted};
 use state::hold::Fact;
 use state::instead::instead_of;
+use state::integrity::Between;
 use state::journal::{Kind, OpenOperation, Operation, Outcome};
 use state::ledger::LedgerError;
 use state::name::{ContainerId, ImageId, Revision, ServiceName};
 use state::observed::{Carried, ContainerDetail, ContainerObs, ContainerState};
 use state::operation::{Halt, begin_deploy, begin_rollback, ended, request_of};
 use state::plan::Plan;
-use state::planner::{Ground, Schema, Unplannable, plan};
+use state::planner::{Ground, Looks, Schema, Unplannable, plan};
 use state::record::{Change, Hold};
 use state::release::{Author, Blame, Generation, GenerationNumber, Release, Verdict};
 use state::retention::KEPT_GOOD;
@@ -82,6 +83,10 @@ impl Stack {
                 restores,
                 way,
                 returns: &returns,
+                looks: self.looks(match restores {
+                    Some(_) => Between::Restore,
+                    None => Between::Upgrade,
+                }),
                 database: database.as_ref(),
                 end_foreign,
                 upgrade: self.tool().map(|tool| tool.upgrade).unwrap_or_default(),
@@ -102,6 +107,15 @@ impl Stack {
             _ => BTreeSet::new(),
         };
         Ok(plan(wanted, drift, &ground, kind).map(|plan| plan.leaving(unchanged)))
+    }
+
+    /// What is looked at of the database, before and after.
+    pub(super) fn looks(&self, between: Between) -> Looks {
+        let settings = self.settings.database.as_ref();
+        settings.map_or(Looks::default(), |settings| Looks {
+            asks: settings.integrity.iter().any(|check| check.on.contains(&between)),
+            counts: !settings.count_within.is_zero(),
+        })
     }
 
     /// The containers that a drift is about, as far as they are there; and what else runs, where a release is

@@ -8,6 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use config::settings::PreserveSettings;
 use state::durable::FileSystem;
+use state::integrity::{Look, Seen};
 use state::name::{Digest, StackName};
 use state::taken_back::{PutIn, Saved, TakenBack};
 
@@ -18,9 +19,11 @@ use super::table::tables;
 use super::{Rows, Taken, When, put_in};
 use crate::backup::{BackupError, Deadline, MARGIN};
 use crate::database::{
-    CopyKind, DatabaseError, Link, Login, Staging, copy_name, session_forms, without_values,
+    CopyKind, DatabaseError, Link, Login, Staging, copy_name, session_forms, tally_in, without_values,
 };
 
+/// How long the rows of one database are counted, beside all that goes on.
+const COUNTED_WITHIN: Duration = Duration::from_secs(5 * 60);
 /// How long it may take to close what was open.
 const CLEAN: Duration = Duration::from_secs(15);
 
@@ -51,6 +54,7 @@ impl Keeper {
             operation: taken.of,
             items: Vec::new(),
             words: Vec::new(),
+            seen: None,
         };
         let copy = copy_name(&taken.place.database()?, taken.of);
         let beside = self.server.copies(taken.place, deadline.left()?).await?;
@@ -106,6 +110,10 @@ impl Keeper {
         // Of the copy the settings of its database were not copied.
         now.run("SET LOCAL search_path TO DEFAULT").await?;
         let path = now.value("SHOW search_path").await?.unwrap_or_default();
+        manifest.seen = Some(Seen {
+            before: Some(counted(&then, deadline).await?),
+            after: Some(counted(&now, deadline).await?),
+        });
         now.end().await;
         let migrations = &taken.place.settings.migrations;
         let version_table = (&migrations.schema, &migrations.version_table);
@@ -141,6 +149,15 @@ impl Keeper {
         then.end().await;
         Ok(())
     }
+}
+
+/// The rows of every table, as far as they can be counted in the time that is set aside for it: nobody waits.
+async fn counted(link: &Link, deadline: Deadline) -> Result<Look, BackupError> {
+    let within = COUNTED_WITHIN.min(deadline.left()? / 4);
+    Ok(Look {
+        rows: Some(tally_in(link, within).await?.bounded()),
+        ..Look::default()
+    })
 }
 
 async fn keep(

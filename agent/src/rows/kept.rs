@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use state::durable::{self, FileSystem, Owner};
+use state::integrity::Seen;
 use state::name::{Digest, StackName};
 use state::taken_back::Saved;
 
@@ -59,6 +60,9 @@ pub(super) struct Manifest {
     pub(super) items: Vec<Item>,
     /// What could not be kept, in words.
     pub(super) words: Vec<String>,
+    /// The rows of every table, in the copy and in the database.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) seen: Option<Seen>,
 }
 
 /// The layout that is written.
@@ -73,6 +77,7 @@ impl Manifest {
         Saved {
             lines: kept.chain(self.words.iter().cloned()).collect(),
             rows: self.items.iter().map(|item| item.rows).sum(),
+            seen: self.seen.clone(),
         }
     }
 }

@@ -1,9 +1,10 @@
 //! What is shown of a stack's past: its generations, and its operations with their steps.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use state::integrity::{Answer, Look, Seen, Tally};
 use state::journal::{Ending, Entry, Event, OpenOperation, Outcome, Progress};
 use state::observed::SchemaHead;
 use state::record::StackRecord;
@@ -86,6 +87,49 @@ pub struct OperationRow {
     pub failure: Option<String>,
     /// Its steps.
     pub steps: Vec<StepRow>,
+    /// What the integrity checks said before and after.
+    #[serde(default)]
+    pub checks: Vec<CheckRow>,
+    /// The rows of the database before and after; none where nobody has counted.
+    #[serde(default)]
+    pub rows: Option<RowsRow>,
+}
+
+/// One integrity check.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckRow {
+    /// Its name.
+    pub name: String,
+    /// Before; `None`: it was not asked.
+    pub before: Option<String>,
+    /// After.
+    pub after: Option<String>,
+}
+
+/// The rows of the database, as far as they were counted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RowsRow {
+    /// All that were counted before.
+    pub before: Option<u64>,
+    /// After.
+    pub after: Option<u64>,
+    /// Every table, by name.
+    pub tables: Vec<TableRow>,
+    /// Tables that are in none of the lines, because there are so many.
+    pub more: u64,
+}
+
+/// The rows of one table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableRow {
+    /// `schema.table`.
+    pub table: String,
+    /// Before; `None`: it was not counted, or was not there.
+    pub before: Option<u64>,
+    /// After.
+    pub after: Option<u64>,
+    /// Whether it was there and was not counted, before or after, because there was no time left.
+    pub not_counted: bool,
 }
 
 /// One step of an operation.
@@ -119,7 +163,10 @@ impl History {
                 .rev()
                 .map(|generation| GenerationRow::of(generation, record, shared))
                 .collect(),
-            operations: open.chain(ended).map(OperationRow::of).collect(),
+            operations: open
+                .chain(ended)
+                .map(|open| OperationRow::of(open, record))
+                .collect(),
         }
     }
 }
@@ -165,8 +212,9 @@ impl GenerationRow {
 }
 
 impl OperationRow {
-    fn of(open: &OpenOperation) -> Self {
+    fn of(open: &OpenOperation, record: &StackRecord) -> Self {
         let operation = &open.operation;
+        let seen = seen(open, record);
         let (ending, failure) = match &open.progress {
             Progress::Ended(Ending::Succeeded) => ("succeeded", None),
             Progress::Ended(Ending::Undone { why, .. }) => ("undone", Some(why)),
@@ -192,8 +240,64 @@ impl OperationRow {
             ending: ending.into(),
             failure: failure.cloned(),
             steps: steps(open),
+            checks: checks(&seen),
+            rows: rows(&seen),
         }
     }
+}
+
+/// What was seen of the database before an operation and after it; of a rollback the rows are counted later.
+fn seen(open: &OpenOperation, record: &StackRecord) -> Seen {
+    let outcomes = open.events.iter().filter_map(|entry| match &entry.event {
+        Event::Done {
+            outcome: Outcome::Seen(seen),
+            ..
+        } => Some(&**seen),
+        _ => None,
+    });
+    let taken = record.taken_back.get(&open.operation.id);
+    let later = taken
+        .and_then(|taken| taken.saved.as_ref())
+        .and_then(|saved| saved.seen.as_ref());
+    outcomes.chain(later).fold(Seen::default(), Seen::with)
+}
+
+fn checks(seen: &Seen) -> Vec<CheckRow> {
+    let answers = |look: &Option<Look>| look.as_ref().map(|look| look.answers.clone()).unwrap_or_default();
+    let (before, after) = (answers(&seen.before), answers(&seen.after));
+    let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    let row = |name: &String| CheckRow {
+        name: name.clone(),
+        before: before.get(name).map(Answer::words),
+        after: after.get(name).map(Answer::words),
+    };
+    names.into_iter().map(row).collect()
+}
+
+fn rows(seen: &Seen) -> Option<RowsRow> {
+    let of = |look: &Option<Look>| look.as_ref().and_then(|look| look.rows.clone());
+    let (before, after) = (of(&seen.before), of(&seen.after));
+    if before.is_none() && after.is_none() {
+        return None;
+    }
+    let sides: Vec<&Tally> = before.iter().chain(&after).collect();
+    let names: BTreeSet<&String> = sides
+        .iter()
+        .flat_map(|tally| tally.tables.keys().chain(tally.about.keys()))
+        .collect();
+    let counted = |side: &Option<Tally>, table: &String| side.as_ref()?.tables.get(table).copied();
+    let row = |table: &String| TableRow {
+        table: table.clone(),
+        before: counted(&before, table),
+        after: counted(&after, table),
+        not_counted: sides.iter().any(|tally| tally.about.contains_key(table)),
+    };
+    Some(RowsRow {
+        tables: names.into_iter().map(row).collect(),
+        more: sides.iter().map(|tally| tally.more).max().unwrap_or(0),
+        before: before.as_ref().map(Tally::rows),
+        after: after.as_ref().map(Tally::rows),
+    })
 }
 
 /// What the journal says of one step.

@@ -331,6 +331,7 @@ fn restored() -> Snapshot {
         saved: Some(Saved {
             lines: vec!["note of orders: 12 rows kept".into()],
             rows: 12,
+            seen: None,
         }),
         put_in: None,
     };

@@ -20,6 +20,8 @@ async fn a_database_by_url_is_dumped_from_here() {
         backup: None,
         manual: std::collections::BTreeMap::new(),
         restore_backup: state::last_resort::RestoreBackup::Ask,
+        integrity: Vec::new(),
+        count_within: DatabaseSettings::COUNT_WITHIN,
         preserve: Vec::new(),
         access: DatabaseAccess::Url(SecretSource::EnvKey("URL".parse().unwrap())),
         migrations: MigrationSettings::default(),

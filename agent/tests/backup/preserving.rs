@@ -134,6 +134,12 @@ async fn a_column_is_kept_and_gets_its_values_back_where_nobody_wrote() {
             "note of backtests: 2 rows kept"
         ]
     );
+    let seen = saved.seen.unwrap();
+    let counted = [seen.before, seen.after].map(|look| look.unwrap().rows.unwrap());
+    assert!(
+        counted.iter().all(|rows| rows.tables["public.backtests"] == 4),
+        "{counted:?}"
+    );
     assert_eq!(
         rows.file("0.csv.gz"),
         "id,interval\n1,5m\n2,1h\n3,\"two\nlines\"\n4,\"\"\n"

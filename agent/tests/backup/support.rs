@@ -283,6 +283,8 @@ pub(crate) fn settings(user: &str, database: &str) -> DatabaseSettings {
         backup: None,
         manual: std::collections::BTreeMap::new(),
         restore_backup: state::last_resort::RestoreBackup::Ask,
+        integrity: Vec::new(),
+        count_within: DatabaseSettings::COUNT_WITHIN,
         preserve: Vec::new(),
         access: DatabaseAccess::Service {
             service: "postgres".parse().unwrap(),

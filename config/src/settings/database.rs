@@ -11,6 +11,7 @@ use state::migration_tool::{MigrationTool, UpgradeBy};
 use state::name::{Revision, ServiceName};
 
 use super::backup::{self, BackupSettings};
+use super::integrity::{self, IntegritySettings};
 use super::manual;
 use super::stack::Mention;
 use super::word::{PgName, VarName};
@@ -36,6 +37,16 @@ pub struct DatabaseSettings {
     pub manual: BTreeMap<Revision, ManualSql>,
     /// `[stack.NAME.database.preserve]`: what else is read out of the copy after the schema was taken back.
     pub preserve: Vec<PreserveSettings>,
+    /// `[[stack.NAME.database.integrity]]`: what has to hold before and after.
+    pub integrity: Vec<IntegritySettings>,
+    /// `count_within`: how long it may take to count the rows of all tables after the schema was brought up; zero: nobody
+    /// counts. Default 10 s.
+    pub count_within: Duration,
+}
+
+impl DatabaseSettings {
+    /// `count_within`, where nothing says.
+    pub const COUNT_WITHIN: Duration = Duration::from_secs(10);
 }
 
 /// A query of the operator's: what it gives is kept, and put back by nobody.
@@ -184,6 +195,11 @@ pub(super) fn read(
         .table("preserve")
         .map(|table| read_preserve(&table))
         .unwrap_or_default();
+    let integrity = integrity::read_all(table.tables("integrity"));
+    let count_within = table.get(
+        "count_within",
+        duration(Duration::ZERO, Duration::from_secs(60 * 60)),
+    );
     table.reserved(&["rollback_schema", "clone", "dump", "writers"]);
     table.finish();
     let access = if by_url {
@@ -205,6 +221,8 @@ pub(super) fn read(
         backup,
         manual: manual.unwrap_or_default(),
         preserve,
+        integrity,
+        count_within: count_within.unwrap_or(DatabaseSettings::COUNT_WITHIN),
     })
 }
 

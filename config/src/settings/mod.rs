@@ -10,6 +10,7 @@ use state::policy::SeverityMatrix;
 mod agent;
 mod backup;
 mod database;
+mod integrity;
 mod manual;
 mod policy;
 mod probe;
@@ -22,6 +23,7 @@ pub use database::{
     Credential, DatabaseAccess, DatabaseSettings, ForeignSessions, MigrationSettings, PreserveSettings,
     SecretSource,
 };
+pub use integrity::IntegritySettings;
 pub use probe::{HttpTarget, ProbeKind, ProbeSettings, StatusPattern, StatusSet, TcpTarget};
 pub use stack::{ComposeFiles, EnvFile, ImageTemplate, Mention, StackSettings};
 pub use word::{AccountName, Host, HttpUrl, PgName, Profile, VarName};

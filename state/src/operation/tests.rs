@@ -174,6 +174,7 @@ fn what_is_taken_out_of_the_database_is_remembered_until_it_is_in_again() {
     let saved = Saved {
         lines: Vec::new(),
         rows: 3,
+        seen: None,
     };
     done(&mut record, Step::SaveRows { of: 9 }, Outcome::Saved(saved));
     assert!(of(&record).waits());

@@ -144,6 +144,7 @@ impl Planner<'_> {
         if let Some(span) = monitors.max().filter(|_| !bug::is(Bug::OldGoesFirst)) {
             steps.push(Step::Watch { targets, span });
         }
+        steps.extend(self.ground.schema.and_then(|schema| schema.look_when_up()));
         for made in changes {
             let policy = made.spec.restart_policy();
             if policy != RestartPolicy::No {

@@ -2,13 +2,14 @@
 //! change hands. Whatever fails, the database that was in use is in use again.
 
 use crate::backup::{Dumped, Proof};
+use crate::integrity::When;
 use crate::name::ServiceName;
 use crate::observed::ContainerDetail;
 use crate::plan::Plan;
 use crate::stack_spec::{DependencyCycle, StackSpec};
 use crate::step::Step;
 
-use super::schema::{give_back, start_writer, stop_writer};
+use super::schema::{Looks, give_back, start_writer, stop_writer};
 
 /// What is known of the ground that a restore is planned for.
 #[derive(Debug, Clone, Copy)]
@@ -23,6 +24,8 @@ pub struct Restoring<'a> {
     pub migrates: Option<&'a ServiceName>,
     /// Whether sessions of whoever is no service of the stack are ended too.
     pub end_foreign: bool,
+    /// What is looked at before anybody notices.
+    pub looks: Looks,
 }
 
 /// Plans a restore. It is restored before the present database is backed up: what cannot be restored costs nothing.
@@ -42,6 +45,7 @@ pub fn restore(dump: Dumped, ground: &Restoring<'_>) -> Result<Plan, DependencyC
             copy: None,
         },
     ];
+    steps.extend(ground.looks.step(When::Restored));
     let last_first = writers.iter().rev();
     steps.extend(last_first.flat_map(|writer| stop_writer(ground.spec, writer)));
     steps.extend([

@@ -5,6 +5,7 @@ use crate::backup::{BackupId, Dumped, Proof};
 use crate::bug::{self, Bug};
 use crate::drift::Drift;
 use crate::instead::Instead;
+use crate::integrity::When;
 use crate::migration_tool::UpgradeBy;
 use crate::name::ServiceName;
 use crate::observed::ContainerDetail;
@@ -34,6 +35,26 @@ pub struct Schema<'a> {
     pub instead: Option<&'a Instead>,
     /// The rows that get a place again, the newest first.
     pub returns: &'a [Return],
+    /// What is looked at before and after.
+    pub looks: Looks,
+}
+
+/// What is looked at of a database, before and after.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Looks {
+    /// Whether there are integrity checks.
+    pub asks: bool,
+    /// Whether the rows are counted.
+    pub counts: bool,
+}
+
+impl Looks {
+    /// The step that looks then; what was before is counted with the backup, and only asked.
+    pub(super) fn step(self, when: When) -> Option<Step> {
+        let counts = self.counts && when != When::Before;
+        let asks = self.asks;
+        (asks || counts).then_some(Step::Look { when, asks, counts })
+    }
 }
 
 /// When in its plan the schema is moved.
@@ -79,7 +100,10 @@ impl Schema<'_> {
     pub(super) fn beside(&self) -> Vec<Step> {
         let restore = |backup: &BackupId| {
             let dump = Dumped::Backup(backup.clone());
+            let look = self.looks.step(When::Restored);
             [Step::RestoreBeside { dump }, safety_backup()]
+                .into_iter()
+                .chain(look)
         };
         self.restores.into_iter().flat_map(restore).collect()
     }
@@ -102,6 +126,7 @@ impl Schema<'_> {
                 let unsaved = self.returns.iter().filter(|rows| !rows.saved);
                 let mut steps: Vec<Step> = unsaved.map(|rows| Step::SaveRows { of: rows.of }).collect();
                 steps.push(safety_backup());
+                steps.extend(self.looks.step(When::Before));
                 // Else its own containers bring it up as they start, and what has a place then is put back later.
                 if self.upgrade == UpgradeBy::Stack {
                     return steps;
@@ -112,6 +137,7 @@ impl Schema<'_> {
                     of: rows.of,
                     last: rows.last,
                 }));
+                steps.extend(self.looks.step(When::After));
                 steps
             }
             Direction::Down => vec![
@@ -123,6 +149,12 @@ impl Schema<'_> {
                 migrate,
             ],
         }
+    }
+
+    /// What is looked at when the containers are up that have brought the schema up by themselves.
+    pub(super) fn look_when_up(&self) -> Option<Step> {
+        let by_itself = self.upgrade == UpgradeBy::Stack && self.way.direction == Direction::Up;
+        self.looks.step(When::After).filter(|_| by_itself)
     }
 
     /// The step from which on the schema may be further up than it was.

@@ -617,6 +617,73 @@ fn a_schema_goes_up_while_the_old_release_serves() {
 }
 
 #[test]
+fn what_has_to_hold_is_asked_before_and_after_the_schema_goes_up() {
+    let case = |asks, counts| {
+        Case::new(&[("db", &[]), ("api", &["db"])])
+            .differs(0xa, "api")
+            .moves(Direction::Up, "a", "b")
+            .looking(asks, counts)
+    };
+    let looks = |case: Case| {
+        let plan = case.plan().unwrap();
+        let about = |step: &&Step| {
+            matches!(
+                step,
+                Step::Look { .. }
+                    | Step::Migrate { .. }
+                    | Step::Backup { .. }
+                    | Step::Watch { .. }
+                    | Step::Remove { .. }
+            )
+        };
+        let lines: Vec<String> = plan.steps.iter().filter(about).map(ToString::to_string).collect();
+        lines.join("\n")
+    };
+    expect![[r#"
+        back the database up, and restore the backup to prove it
+        ask the integrity checks, before
+        upgrade the schema from a to b with image 000000000007 (b)
+        ask the integrity checks and count the rows, after
+        watch 1 new containers for 5s
+        remove 00000000000a"#]]
+    .assert_eq(&looks(case(true, true)));
+    // What was before is counted with the backup.
+    expect![[r#"
+        back the database up, and restore the backup to prove it
+        upgrade the schema from a to b with image 000000000007 (b)
+        count the rows, after
+        watch 1 new containers for 5s
+        remove 00000000000a"#]]
+    .assert_eq(&looks(case(false, true)));
+    // Where the containers migrate it is asked when they are up, and before the old ones go.
+    expect![[r#"
+        back the database up, and restore the backup to prove it
+        ask the integrity checks, before
+        watch 1 new containers for 5s
+        ask the integrity checks and count the rows, after
+        remove 00000000000a"#]]
+    .assert_eq(&looks(case(true, true).by_itself()));
+    let plan = case(true, true).plan().unwrap();
+    let last = plan
+        .steps
+        .iter()
+        .rposition(|step| matches!(step, Step::Look { .. }));
+    assert!(plan.has_moved_schema(last.unwrap(), false));
+    let plan = case(true, true).by_itself().plan().unwrap();
+    let last = plan
+        .steps
+        .iter()
+        .rposition(|step| matches!(step, Step::Look { .. }));
+    assert!(plan.has_moved_schema(last.unwrap(), false));
+    // On the way down the tool's own step asks, so that what is begun in its place is tried next.
+    let down = Case::new(&[("db", &[]), ("api", &["db"])])
+        .differs(0xa, "api")
+        .moves(Direction::Down, "b", "a")
+        .looking(true, true);
+    assert!(!looks(down).contains("ask"));
+}
+
+#[test]
 fn a_stack_that_migrates_by_itself_is_backed_up_before_and_not_taken_back_without_its_schema() {
     let case = || {
         Case::new(&[("db", &[]), ("api", &["db"])])

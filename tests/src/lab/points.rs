@@ -48,6 +48,7 @@ pub const fn word(step: &Step) -> &'static str {
         Step::ReadLosses { .. } => "read_losses",
         Step::SaveRows { .. } => "save_rows",
         Step::PutIn { .. } => "put_in",
+        Step::Look { .. } => "look",
         Step::Backup { .. } => "backup",
         Step::VerifyBackup { .. } => "verify_backup",
         Step::HandOn { .. } => "hand_on",

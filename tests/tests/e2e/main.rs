@@ -10,6 +10,7 @@ mod fallback;
 mod give_way;
 mod heal;
 mod input;
+mod integrity;
 mod kills;
 mod migrate;
 mod plan;
@@ -106,6 +107,7 @@ fn main() -> ExitCode {
         schema::ALL,
         migrate::ALL,
         fallback::ALL,
+        integrity::ALL,
         backup::ALL,
         input::ALL,
         plan::ALL,

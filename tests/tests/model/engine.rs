@@ -111,6 +111,7 @@ impl Engine {
             | Step::ReadLosses { .. }
             | Step::SaveRows { .. }
             | Step::PutIn { .. }
+            | Step::Look { .. }
             | Step::Backup { .. }
             | Step::VerifyBackup { .. }
             | Step::HandOn { .. }

@@ -34,7 +34,7 @@ const fn proof(bug: Bug, invariant: u32, seed: u64, breaks: &'static str) -> Pro
 }
 
 /// All of them, by invariant.
-const PROOFS: [Proof; 49] = [
+const PROOFS: [Proof; 50] = [
     proof(
         Bug::OwnerIsNotAsked,
         1,
@@ -203,6 +203,12 @@ const PROOFS: [Proof; 49] = [
         8,
         31,
         "the copy that a rollback has left is dropped before its rows are kept for putting them back",
+    ),
+    proof(
+        Bug::LossIsNotAsked,
+        8,
+        47,
+        "what an integrity check says after a migration is not listened to",
     ),
     proof(
         Bug::RowsStayOut,

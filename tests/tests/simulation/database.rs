@@ -11,7 +11,7 @@ use agent::backup::{
 use agent::clock::Clock as _;
 use agent::database::{
     Census, Checksum, CopyKind, DatabaseCopy, DatabaseError, Guard, Made, Maintenance, Obstacle, Place,
-    Session, copy_name, restored_name,
+    Question, Session, copy_name, restored_name,
 };
 use agent::engine::Ran;
 use agent::rows::{Rows, Taken, When};
@@ -20,6 +20,7 @@ use config::settings::{PgName, PreserveSettings};
 use jiff::Timestamp;
 use state::backup::BackupId;
 use state::instead::ManualDown;
+use state::integrity::{Answer, Answers, Tally};
 use state::last_resort::RestoreBackup;
 use state::name::{ContainerId, Digest, ImageId, Revision, StackName};
 use state::observed::SchemaHead;
@@ -41,6 +42,8 @@ const MIGRATING: Duration = Duration::from_secs(4);
 pub(crate) enum Fate {
     /// It does what it should.
     Well,
+    /// It does what it should, and loses rows that a check asks for.
+    Loses,
     /// It fails, and its transaction with it.
     Fails,
     /// It says that it has failed, and has moved the schema by one revision.
@@ -87,6 +90,8 @@ pub(crate) struct Content {
     pub(crate) scars: u64,
     /// How often failed migrations have changed rows in it.
     pub(crate) spoilt: u64,
+    /// How many migrations have lost rows of it.
+    pub(crate) lost: u64,
     /// For how long it was written to.
     pub(crate) rows: Duration,
     /// What is in the column that each revision brought, by its number; nothing is 0.
@@ -124,11 +129,14 @@ pub(crate) struct Data {
     pub(crate) manual: String,
     /// `restore_backup` in `steadfast.toml`.
     pub(crate) restores: RestoreBackup,
+    /// The integrity check in `steadfast.toml`, where there are migrations that it is about.
+    pub(crate) checks: &'static str,
     pub(crate) dice: Dice,
     pub(crate) scripts: BTreeMap<ImageId, Scripts>,
     pub(crate) open: bool,
     pub(crate) scars: u64,
     pub(crate) spoilt: u64,
+    pub(crate) lost: u64,
     pub(crate) rows: Duration,
     pub(crate) beside: BTreeMap<String, Beside>,
     pub(crate) cells: Cells,
@@ -150,11 +158,13 @@ impl Data {
             by_itself: false,
             manual: String::new(),
             restores: RestoreBackup::Ask,
+            checks: "",
             dice: Dice::new(seed ^ 0x5f3a_91c2_77d0_1b4e),
             scripts: BTreeMap::new(),
             open: true,
             scars: 0,
             spoilt: 0,
+            lost: 0,
             rows: Duration::ZERO,
             beside: BTreeMap::new(),
             cells: Cells::new(),
@@ -202,6 +212,7 @@ impl World {
             head: self.schema.clone(),
             scars: self.data.scars,
             spoilt: self.data.spoilt,
+            lost: self.data.lost,
             rows: self.data.rows,
             cells: self.data.cells.clone(),
         }
@@ -217,10 +228,23 @@ impl World {
         }
     }
 
+    /// How many migrations have lost rows of the database, which is open, or of one beside it.
+    fn looked_into(&self, of: Option<&PgName>) -> Result<u64, DatabaseError> {
+        match of {
+            None if !self.data.open => Err(Server::closed()),
+            None => Ok(self.data.lost),
+            Some(beside) => {
+                let found = self.data.beside.get(beside.as_str());
+                Ok(found.ok_or_else(|| not_there(beside))?.content.lost)
+            }
+        }
+    }
+
     fn put_content(&mut self, content: Content) {
         self.schema = content.head;
         self.data.scars = content.scars;
         self.data.spoilt = content.spoilt;
+        self.data.lost = content.lost;
         self.data.rows = content.rows;
         self.data.cells = content.cells;
     }
@@ -319,10 +343,15 @@ impl World {
         // Where the operator has provided for it, that is needed now and then.
         let provided = self.data.restores == RestoreBackup::Allow || !self.data.manual.is_empty();
         let down = if provided { 2 } else { 20 };
-        let (up, down) = (
+        let (mut up, mut down) = (
             fate(&mut self.data.dice, 20, 0),
             fate(&mut self.data.dice, down, 1),
         );
+        match newest % 4 {
+            1 if !self.data.checks.is_empty() && up == Fate::Well => up = Fate::Loses,
+            2 if !self.data.checks.is_empty() && down == Fate::Well => down = Fate::Loses,
+            _ => {}
+        }
         let scripts = Scripts { newest, up, down };
         self.data.scripts.insert(image.clone(), scripts);
         if self.data.migrates {
@@ -440,7 +469,11 @@ impl World {
             Fate::Well
         };
         match fate {
-            Fate::Well => {
+            Fate::Well | Fate::Loses => {
+                if fate == Fate::Loses {
+                    self.data.lost += 1;
+                    self.note("      it has lost rows");
+                }
                 self.schema = at(to);
                 self.settle_cells();
                 said(0, "")
@@ -738,6 +771,38 @@ impl Maintenance for Server {
         Ok(BTreeMap::new())
     }
 
+    async fn tally(
+        &self,
+        place: Place<'_>,
+        of: Option<&PgName>,
+        _: Duration,
+    ) -> Result<Tally, DatabaseError> {
+        self.call("count rows", place, None, SHORT, |world| {
+            world.looked_into(of)?;
+            Ok(Tally::of(&BTreeMap::from([(String::from("orders"), 1)])))
+        })
+        .await
+    }
+
+    async fn ask(
+        &self,
+        place: Place<'_>,
+        of: Option<&PgName>,
+        questions: &[Question],
+    ) -> Result<Answers, DatabaseError> {
+        self.call("ask checks", place, None, SHORT, |world| {
+            let answer = match world.looked_into(of)? {
+                0 => Answer::Holds,
+                _ => Answer::Differs,
+            };
+            let all = questions.iter();
+            Ok(all
+                .map(|question| (question.name.clone(), answer.clone()))
+                .collect())
+        })
+        .await
+    }
+
     async fn checksums(
         &self,
         _: Place<'_>,
@@ -831,6 +896,7 @@ impl Rows for Server {
         Ok(Saved {
             lines: Vec::new(),
             rows: u64::try_from(kept.await?).unwrap_or(u64::MAX),
+            seen: None,
         })
     }
 

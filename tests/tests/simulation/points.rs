@@ -12,7 +12,7 @@ use crate::world::World;
 
 /// Every kind of place. Changes through the engine, what is asked of it, what is read elsewhere, and what is written
 /// to the ledger.
-pub(crate) const PLACES: [&str; 67] = [
+pub(crate) const PLACES: [&str; 69] = [
     "create container",
     "start container",
     "unpause container",
@@ -41,6 +41,8 @@ pub(crate) const PLACES: [&str; 67] = [
     "restore beside",
     "back up",
     "verify backup",
+    "ask checks",
+    "count rows",
     "close database",
     "take place",
     "open database",

@@ -105,8 +105,10 @@ impl Pace {
             RestoreBackup::Ask => "ask",
             RestoreBackup::Never => "never",
         };
-        let settings = SETTINGS.replace("RESTORES", restores);
-        format!("{settings}{terms}{database}")
+        let counts = if data.checks.is_empty() { "0s" } else { "10s" };
+        let checks = data.checks;
+        let settings = SETTINGS.replace("RESTORES", restores).replace("COUNTS", counts);
+        format!("{settings}{terms}{database}{checks}")
     }
 }
 
@@ -123,6 +125,13 @@ const MIGRATES: &str = r#"
 tool = "alembic"
 service = "api"
 timeout = "2m"
+"#;
+
+const CHECKS: &str = r#"
+[[stack.shop.database.integrity]]
+name = "orders"
+query = "SELECT count(*) > 0 FROM orders"
+expect = true
 "#;
 
 const BACKUPS: &str = r#"
@@ -147,6 +156,7 @@ env_file = ".env"
 [stack.shop.database]
 service = "db"
 restore_backup = "RESTORES"
+count_within = "COUNTS"
 
 # So that a desired.toml without the shop is a valid one.
 [stack.other]
@@ -212,6 +222,9 @@ fn run_one(seed: u64, traced: bool) -> Outcome {
     world.data.migrates = seed % 4 == 3;
     world.data.by_itself = seed % 16 == 15;
     world.data.manual = manual(seed);
+    if matches!(seed % 64, 23 | 39 | 47) {
+        world.data.checks = CHECKS;
+    }
     if seed % 32 == 7 {
         world.data.restores = RestoreBackup::Allow;
     }

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod applying;
+mod asking;
 mod copying;
 mod putting_back;
 mod schema;

@@ -149,6 +149,8 @@ pub(super) fn settings(port: u16, user: &str, database: &str) -> DatabaseSetting
         backup: None,
         manual: std::collections::BTreeMap::new(),
         restore_backup: state::last_resort::RestoreBackup::Ask,
+        integrity: Vec::new(),
+        count_within: DatabaseSettings::COUNT_WITHIN,
         preserve: Vec::new(),
     }
 }

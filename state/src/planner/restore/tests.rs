@@ -54,6 +54,10 @@ fn plan(database: Option<&str>) -> Plan {
         database: database.as_ref(),
         migrates: Some(&tools),
         end_foreign: false,
+        looks: Looks {
+            asks: true,
+            counts: true,
+        },
     };
     restore(Dumped::Backup("20261126T191500Z-7".parse().unwrap()), &ground).unwrap()
 }
@@ -75,20 +79,21 @@ fn who_writes_is_down_for_as_long_as_the_names_change_hands() {
         &expect![[r#"
             1. restore the backup 20261126T191500Z-7 into a new database
             2. back the database up, and restore the backup to prove it
-            3. hold back the restart policy of 000000000002
-            4. stop web (000000000002), by force after 10 s
-            5. stop api (000000000003), by force after 10 s
-            6. stop tools (000000000004), by force after 10 s
-            7. bar the database, and see that nobody is in it
-            8. give what was restored the database's name, and keep the old one
-            9. let connections to the database in again
-            10. start tools (000000000004)
-            11. wait until tools runs, at most 20 s
-            12. start api (000000000003)
-            13. wait until api runs, at most 20 s
-            14. start web (000000000002)
-            15. wait until web runs, at most 20 s
-            16. give 000000000002 its restart policy (Always)
+            3. ask the integrity checks and count the rows, of what is in use, and of what was restored
+            4. hold back the restart policy of 000000000002
+            5. stop web (000000000002), by force after 10 s
+            6. stop api (000000000003), by force after 10 s
+            7. stop tools (000000000004), by force after 10 s
+            8. bar the database, and see that nobody is in it
+            9. give what was restored the database's name, and keep the old one
+            10. let connections to the database in again
+            11. start tools (000000000004)
+            12. wait until tools runs, at most 20 s
+            13. start api (000000000003)
+            14. wait until api runs, at most 20 s
+            15. start web (000000000002)
+            16. wait until web runs, at most 20 s
+            17. give 000000000002 its restart policy (Always)
         "#]],
     );
 }

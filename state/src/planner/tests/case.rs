@@ -13,7 +13,7 @@ use crate::name::{ContainerId, ImageId, ServiceName};
 use crate::naming::Dialect;
 use crate::observed::{Attachment, ContainerDetail, ContainerObs, ContainerState, SchemaHead};
 use crate::plan::Plan;
-use crate::planner::{Ground, Schema, Unplannable, plan};
+use crate::planner::{Ground, Looks, Schema, Unplannable, plan};
 use crate::release::GenerationNumber;
 use crate::schema_fit::{Direction, SchemaMove};
 use crate::stack_spec::{
@@ -67,6 +67,7 @@ pub(super) struct Case {
     pub(super) restores: Option<BackupId>,
     /// The rows that have a place again.
     pub(super) returns: Vec<Return>,
+    pub(super) looks: Looks,
     /// The service that the database runs as.
     pub(super) database: Option<ServiceName>,
 }
@@ -93,6 +94,7 @@ impl Case {
             instead: None,
             restores: None,
             returns: Vec::new(),
+            looks: Looks::default(),
             database: Some(service("db")),
         }
     }
@@ -207,6 +209,11 @@ impl Case {
     }
 
     /// What these operations have taken out of the database has a place again.
+    pub(super) fn looking(mut self, asks: bool, counts: bool) -> Self {
+        self.looks = Looks { asks, counts };
+        self
+    }
+
     pub(super) fn returning(mut self, returns: &[(u64, bool)]) -> Self {
         let of = |&(of, saved): &(u64, bool)| Return {
             of,
@@ -248,6 +255,7 @@ impl Case {
                 instead: self.instead.as_ref(),
                 restores: self.restores.as_ref(),
                 returns: &self.returns,
+                looks: self.looks,
             }),
             dialect: Dialect::Hyphen,
             operation: 9,

@@ -23,6 +23,7 @@ pub(super) struct Begun {
     pub(super) head: Option<u64>,
     pub(super) scars: u64,
     pub(super) spoilt: u64,
+    pub(super) lost: u64,
 }
 
 impl World {
@@ -31,6 +32,7 @@ impl World {
             head: number(&self.schema),
             scars: self.data.scars,
             spoilt: self.data.spoilt,
+            lost: self.data.lost,
         });
     }
 
@@ -358,6 +360,7 @@ impl World {
             head: number(&self.schema),
             scars: self.data.scars,
             spoilt: self.data.spoilt,
+            lost: self.data.lost,
         };
         match ending {
             Ending::Undone { .. } => {
@@ -395,6 +398,14 @@ impl World {
                     .map(|begun| stands.scars.saturating_sub(begun.scars));
                 if left.is_some_and(|left| left > 0) && operation.kind == Kind::Rollback {
                     let words = "a rollback is done, and what a failed migration has left is in the database";
+                    self.laws.breaks(8, words);
+                }
+                let was_whole = self.laws.begun.as_ref().is_some_and(|begun| begun.lost == 0);
+                if !self.data.checks.is_empty() && was_whole && stands.lost > 0 {
+                    let words = format!(
+                        "a {} is done, and rows are lost that a check has asked for before and after",
+                        operation.kind
+                    );
                     self.laws.breaks(8, words);
                 }
                 if !self.data.open {

@@ -229,7 +229,9 @@ async fn live_through(host: &mut Host, tale: Tale, deaths: &[Side]) -> Result<()
 
 /// A host with v1 in the registry alone, and nothing that runs.
 fn host() -> Host {
-    let host = super::host(&Arc::new(Mutex::new(World::new(5, Pace::Brief))));
+    let mut world = World::new(5, Pace::Brief);
+    world.data.checks = super::CHECKS;
+    let host = super::host(&Arc::new(Mutex::new(world)));
     let mut world = lock(&host.world);
     for reference in ["sim/db:1", "sim/cache:1", "sim/api:v1", "sim/web:v1"] {
         let image = give(&mut world, reference, Behaviour::Well);
