@@ -67,10 +67,10 @@ pub(super) async fn has_rows_of(
         Ok(now == then)
     };
     let compared = login.bounded(within, compared).await;
-    login
-        .bounded(CLEAN, scratch::close_copy(login, copy, CLEAN))
-        .await?;
-    compared
+    let closing = scratch::close_copy(login, copy, CLEAN);
+    let closed = login.bounded(CLEAN, closing).await;
+    let same = compared?;
+    closed.map(|()| same)
 }
 
 /// All that two databases have to have in common.
