@@ -6,9 +6,10 @@ use std::time::Duration;
 use config::settings::PgName;
 use state::bug::{self, Bug};
 use state::instead::ManualDown;
-use state::journal::{OpenOperation, Outcome};
+use state::journal::{Event, OpenOperation, Outcome};
 use state::observed::{Known, SchemaHead};
 use state::schema_fit::{head, same};
+use state::step::Step;
 
 use super::schema::{WORD, Work, away, mark_before, trouble};
 use super::{AWAY, Executor, Failure, Trouble, final_};
@@ -16,6 +17,27 @@ use crate::database::{DatabaseError, aside_name, copy_name};
 
 /// How often it is looked whether a database is as it was, before it counts as one that is not.
 const LOOKS: u32 = 5;
+/// How long comparing rows may take at least: everybody is stopped meanwhile.
+const SHORTEST: Duration = Duration::from_secs(30);
+
+/// How long the operation's copy has taken.
+fn copying(open: &OpenOperation) -> Duration {
+    let mut steps = open.operation.plan.steps.iter();
+    let Some(copy) = steps.position(|step| *step == Step::CopyDatabase) else {
+        return Duration::ZERO;
+    };
+    let at = |wanted: &dyn Fn(&Event) -> bool| {
+        let mut entries = open.events.iter().rev();
+        entries
+            .find(|entry| wanted(&entry.event))
+            .and_then(|entry| entry.at_ms)
+    };
+    let begun = at(&|event| *event == Event::Started { index: copy });
+    let done = at(&|event| matches!(event, Event::Done { index, .. } if *index == copy));
+    let took = begun.zip(done).and_then(|(begun, done)| done.checked_sub(begun));
+    took.and_then(|took| u64::try_from(took).ok())
+        .map_or(Duration::ZERO, Duration::from_millis)
+}
 
 impl Executor<'_> {
     /// The operation's copy takes the database's place, where that is not as it was before step `index`. What has the
@@ -73,13 +95,7 @@ impl Executor<'_> {
             work.maintenance.open(place, WORD).await.map_err(trouble)?;
             match self.mark(work).await {
                 Ok(mark) if mark != *before => return Ok(false),
-                Ok(_) => match self.has_rows_of_copy(work, open).await {
-                    Err(Trouble::Engine(error)) => return Err(Trouble::Engine(error)),
-                    Err(Trouble::Failure(Failure::Interrupted)) => return Err(Failure::Interrupted.into()),
-                    Err(Trouble::Failure(_)) => return Ok(false),
-                    Err(Trouble::Silent(_)) => {}
-                    Ok(same) => return Ok(same),
-                },
+                Ok(_) => return self.has_rows_of_copy(work, open).await,
                 Err(Trouble::Engine(error)) => return Err(Trouble::Engine(error)),
                 Err(Trouble::Failure(Failure::Interrupted)) => return Err(Failure::Interrupted.into()),
                 Err(_) => {}
@@ -92,17 +108,24 @@ impl Executor<'_> {
     }
 
     /// Whether the rows are those of the operation's copy. Where somebody has removed that, there is nothing else to go by
-    /// than the schema.
+    /// than the schema; where nobody can tell in the time that another copy would take, they are not.
     async fn has_rows_of_copy(&self, work: &Work<'_>, open: &OpenOperation) -> Result<bool, Trouble> {
         let place = self.place(work).await?;
         let copy = copy_name(&place.database().map_err(trouble)?, open.operation.id);
-        let there = work.maintenance.copies(place, WORD).await.map_err(trouble)?;
+        let there = match work.maintenance.copies(place, WORD).await {
+            Ok(there) => there,
+            Err(_) => return Ok(false),
+        };
         if bug::is(Bug::RowsAreNotCompared) || !there.iter().any(|found| found.name == copy && found.complete)
         {
             return Ok(true);
         }
-        let compared = work.maintenance.has_rows_of(place, &copy, work.long());
-        self.unless_stopped(compared).await?.map_err(trouble)
+        let within = (copying(open) * 2).clamp(SHORTEST, work.long());
+        let compared = work.maintenance.has_rows_of(place, &copy, within);
+        Ok(self.unless_stopped(compared).await?.unwrap_or_else(|error| {
+            tracing::warn!(stack = %self.stack, %error, "the rows cannot be compared with those of {copy}");
+            false
+        }))
     }
 
     /// The operator's SQL, on the database as it was before the attempt that failed.

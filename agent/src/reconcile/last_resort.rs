@@ -114,9 +114,11 @@ impl Stack {
         self.refresh_availability().await?;
         if let Some(Err(gone)) = self.available.get(&to) {
             let why = format!("{why}; and generation {to} cannot be restored: {gone}");
-            let way_out = "bring that back, then `steadfast rollback`; or pin a release that works";
-            self.hold(&why, way_out, BTreeSet::new())?;
-            self.commit(&[Change::Approval(None)])?;
+            let way_out = "bring that back, then `steadfast rollback`, which tries the way down again before it asks; or pin a release that works";
+            // An agreement is good for once.
+            let hold = self.holding(&why, way_out, BTreeSet::new());
+            let changes: Vec<Change> = hold.into_iter().chain([Change::Approval(None)]).collect();
+            self.commit(&changes)?;
             return Ok(true);
         }
         let begun = self.begin_to_go_back_with(to, blame, by, &why, Some(&backup));

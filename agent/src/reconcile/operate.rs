@@ -609,6 +609,14 @@ impl Stack {
 
     /// Holds until one of these facts is there, or a person says what next.
     pub(super) fn hold(&mut self, why: &str, way_out: &str, until: BTreeSet<Fact>) -> Result<(), Stop> {
+        match self.holding(why, way_out, until) {
+            Some(hold) => self.commit(&[hold]),
+            None => Ok(()),
+        }
+    }
+
+    /// The same, to be written together with something else. `None`: what holds already weighs more.
+    pub(super) fn holding(&self, why: &str, way_out: &str, until: BTreeSet<Fact>) -> Option<Change> {
         let why = if bug::is(Bug::HoldSaysNothing) { "" } else { why };
         let hold = Hold {
             since: self.now(),
@@ -618,16 +626,12 @@ impl Stack {
             no_way_down: false,
             until,
         };
-        if self
-            .record
-            .hold
-            .as_ref()
-            .is_some_and(|known| !hold.outweighs(known))
-        {
-            return Ok(());
+        let known = self.record.hold.as_ref();
+        if known.is_some_and(|known| !hold.outweighs(known)) {
+            return None;
         }
         tracing::error!(stack = %self.settings.name, "held: {why} ({way_out})");
-        self.commit(&[Change::Hold(Some(hold))])
+        Some(Change::Hold(Some(hold)))
     }
 
     /// After an operation: what runs now.

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Debug};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use agent::engine::{
     Attachment, ContainerDetail, Dialect, DockerEngine, Engine as _, EngineError, NewContainer,
@@ -335,15 +335,16 @@ impl Pair {
             out_of_time.block_on(self.ask(simulated, act, &|slot| ids(slot).1)),
         );
         if let Act::Start(slot) = act {
-            self.until_it_hears(&ids(slot).0);
+            self.until_it_hears(&ids(slot).0)?;
         }
         Ok(both)
     }
 
     /// A program that has just been started hears no SIGTERM yet, and a simulated one always does.
-    fn until_it_hears(&self, id: &ContainerId) {
+    fn until_it_hears(&self, id: &ContainerId) -> Result<()> {
         const SIGTERM: u64 = 1 << 14;
-        for _ in 0..500 {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while Instant::now() < deadline {
             let pid = self
                 .cli
                 .docker(&["inspect", "--format", "{{.State.Pid}}", id.as_str()]);
@@ -352,14 +353,15 @@ impl Pair {
                 std::fs::read_to_string(format!("/proc/{pid}/status")).ok()
             });
             // It has ended, or it is somewhere else.
-            let Some(status) = status else { return };
+            let Some(status) = status else { return Ok(()) };
             let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
             let caught = caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
             if caught.is_none_or(|mask| mask & SIGTERM != 0) {
-                return;
+                return Ok(());
             }
             std::thread::sleep(Duration::from_millis(10));
         }
+        bail!("{id} runs, and hears no SIGTERM")
     }
 
     async fn ask(

@@ -162,6 +162,7 @@ async fn rows_that_were_changed_are_found_by_comparing_with_the_copy() {
         return;
     };
     bench.sql(SHOP).await;
+    bench.sql("SELECT lo_from_bytea(4711, 'large')").await;
     bench.close().await;
     let name = copy_name(&bench.name, 7);
     bench.postgres.copy(bench.place(), &name, 7, LONG).await.unwrap();
@@ -187,6 +188,10 @@ async fn rows_that_were_changed_are_found_by_comparing_with_the_copy() {
         (
             "DELETE FROM \"odd \"\"one\".\"Orders\" WHERE id = 7",
             "INSERT INTO \"odd \"\"one\".\"Orders\" VALUES (7, 8, 'note 7')",
+        ),
+        (
+            "SELECT lo_put(4711, 0, 'other')",
+            "SELECT lo_put(4711, 0, 'large')",
         ),
         (
             "SELECT setval('\"odd \"\"one\".\"Orders_id_seq\"', 9000)",
