@@ -157,9 +157,10 @@ impl Tally {
         self
     }
 
-    /// All rows that were counted.
-    pub fn rows(&self) -> u64 {
-        self.tables.values().sum::<u64>() + self.more_rows
+    /// All rows that were counted, but for those of some tables.
+    pub fn rows_but(&self, others: &BTreeSet<&String>) -> u64 {
+        let counted = self.tables.iter().filter(|(table, _)| !others.contains(table));
+        counted.map(|(_, rows)| rows).sum::<u64>() + self.more_rows
     }
 }
 
@@ -351,7 +352,8 @@ mod tests {
         let many: BTreeMap<String, u64> = (0..1003).map(|n| (format!("t{n:04}"), 2)).collect();
         let tally = Tally::of(&many);
         assert_eq!((tally.tables.len(), tally.more, tally.more_rows), (1000, 3, 6));
-        assert_eq!(tally.rows(), 2006);
+        assert_eq!(tally.rows_but(&BTreeSet::new()), 2006);
+        assert_eq!(tally.rows_but(&BTreeSet::from([&String::from("t0001")])), 2004);
         let mut fewer = many.clone();
         fewer.remove("t1002");
         fewer.remove("t0001");

@@ -10,7 +10,7 @@ use state::integrity::{Answer, Answers};
 use super::DatabaseError;
 use super::link::{Link, literal};
 use super::login::Login;
-use super::scratch::{close_copy, open_copy};
+use super::scratch::while_open;
 use super::words::without_values;
 
 /// What opening, closing and connecting may take beside the questions.
@@ -55,19 +55,7 @@ pub(super) async fn ask(
         let link = Link::connect(login, beside.as_str(), within(questions)).await?;
         all(link, login, Some(&path), questions).await
     };
-    Box::pin(beside_it(login, beside, asking)).await
-}
-
-/// Does something in a copy, or in what was restored, which is open for as long.
-pub(super) async fn beside_it<T>(
-    login: &Login,
-    name: &PgName,
-    doing: impl Future<Output = Result<T, DatabaseError>>,
-) -> Result<T, DatabaseError> {
-    open_copy(login, name, MORE).await?;
-    let done = doing.await;
-    close_copy(login, name, MORE).await?;
-    done
+    Box::pin(while_open(login, beside, within(questions), asking)).await
 }
 
 async fn all(
@@ -77,8 +65,19 @@ async fn all(
     questions: &[Question],
 ) -> Result<Answers, DatabaseError> {
     let mut answers = Answers::new();
+    // Whoever cannot be asked any more has not failed, and is not asked again: a query may be what ended the connection.
+    let mut gone = None;
     for question in questions {
-        let answer = one(&link, login, path, question).await?;
+        let answer = match &gone {
+            None => one(&link, login, path, question).await,
+            Some(why) => Ok(Answer::Unknown(String::clone(why))),
+        };
+        let answer = answer.unwrap_or_else(|error| {
+            let why = login.redact(&without_values(error, "").to_string());
+            let why = why.trim_start_matches(": ").to_owned();
+            gone = Some(why.clone());
+            Answer::Unknown(why)
+        });
         answers.insert(question.name.clone(), answer);
     }
     link.end().await;
@@ -118,18 +117,31 @@ async fn one(
         }
         Err(error @ (DatabaseError::Rights { .. } | DatabaseError::Other { .. })) => {
             let names = error.code().is_some_and(is_about_names);
+            let servers = error.code().is_some_and(is_the_servers);
             // A class of its own: more rows than one are no secret.
             let said = match error.code() {
                 Some("21000") => String::from("it gives more than one row (21000)"),
                 _ => login.redact(&without_values(error, "").to_string()),
             };
             let said = said.trim_start_matches(": ").to_owned();
-            Answer::Refused { said, names }
+            if servers {
+                Answer::Unknown(said)
+            } else {
+                Answer::Refused { said, names }
+            }
         }
         Err(error) => return Err(error),
     };
     link.run("ROLLBACK").await?;
     Ok(answer)
+}
+
+/// Whether the server could not, whatever the data are: no memory, no room, no lock left, a fault of its own or of the disk,
+/// or it was told to stop.
+fn is_the_servers(code: &str) -> bool {
+    ["40", "53", "54", "57", "58", "XX"]
+        .iter()
+        .any(|class| code.starts_with(class))
 }
 
 /// A table, a column, a function, an operator, a type or a schema that is not there.

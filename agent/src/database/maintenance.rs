@@ -279,7 +279,7 @@ impl Maintenance for Postgres {
         questions: &[Question],
     ) -> Result<Answers, DatabaseError> {
         let login = place.login()?;
-        let within = asked::within(questions);
+        let within = asked::within(questions) * 2;
         login.bounded(within, asked::ask(&login, of, questions)).await
     }
 

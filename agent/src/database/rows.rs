@@ -19,9 +19,6 @@ pub struct Checksum {
     pub sum: String,
 }
 
-/// How long it may take to close what was open.
-const CLEAN: Duration = Duration::from_secs(15);
-
 /// The alias is none that a column has.
 const SUMMED: &str = "SELECT count(*), coalesce(sum(hashtextextended(\"the row\"::text, 0)), 0)";
 
@@ -61,16 +58,11 @@ pub(super) async fn has_rows_of(
     within: Duration,
 ) -> Result<bool, DatabaseError> {
     let compared = async {
-        scratch::open_copy(login, copy, within).await?;
         let (now, then) = (whole(login, None, within), whole(login, Some(copy), within));
         let (now, then) = tokio::try_join!(Box::pin(now), Box::pin(then))?;
         Ok(now == then)
     };
-    let compared = login.bounded(within, compared).await;
-    let closing = scratch::close_copy(login, copy, CLEAN);
-    let closed = login.bounded(CLEAN, closing).await;
-    let same = compared?;
-    closed.map(|()| same)
+    scratch::while_open(login, copy, within, compared).await
 }
 
 /// All that two databases have to have in common.

@@ -40,6 +40,28 @@ pub(super) async fn close_copy(login: &Login, name: &PgName, within: Duration) -
     Ok(())
 }
 
+/// How long it may take to close what was open.
+const CLEAN: Duration = Duration::from_secs(15);
+
+/// Does something in a copy, or in what was restored, which is open for as long: it is closed whatever comes of that, unless
+/// nobody waits for it any more.
+pub(super) async fn while_open<T>(
+    login: &Login,
+    name: &PgName,
+    within: Duration,
+    doing: impl Future<Output = Result<T, DatabaseError>>,
+) -> Result<T, DatabaseError> {
+    let doing = async {
+        open_copy(login, name, within).await?;
+        doing.await
+    };
+    let done = login.bounded(within, Box::pin(doing)).await;
+    let closed = login.bounded(CLEAN, close_copy(login, name, CLEAN)).await;
+    // What went wrong first is what is told.
+    let done = done?;
+    closed.map(|()| done)
+}
+
 /// An empty database of the same encoding and order as the stack's own. One that is left over goes first.
 pub(super) async fn make_scratch(
     login: &Login,

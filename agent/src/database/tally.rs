@@ -7,13 +7,15 @@ use config::settings::PgName;
 use state::integrity::Tally;
 
 use super::DatabaseError;
-use super::asked::beside_it;
 use super::fingerprint::{CANONICAL, OURS};
-use super::link::{Link, literal};
+use super::link::Link;
 use super::login::Login;
+use super::scratch::while_open;
 
 /// What connecting and asking for the tables may take beside the counting.
-pub(super) const MORE: Duration = Duration::from_secs(30);
+pub(super) const MORE: Duration = Duration::from_secs(60);
+/// The limits and the lock of a count end with it.
+const LET_GO: &str = "ROLLBACK TO SAVEPOINT counting; RELEASE SAVEPOINT counting";
 
 /// Of the database, or of one beside it.
 pub(super) async fn tally(
@@ -30,27 +32,16 @@ pub(super) async fn tally(
     };
     match of {
         None => Box::pin(counting(login.database()?.as_str())).await,
-        Some(beside) => Box::pin(beside_it(login, beside, counting(beside.as_str()))).await,
+        Some(beside) => {
+            let counting = counting(beside.as_str());
+            Box::pin(while_open(login, beside, within + MORE / 2, counting)).await
+        }
     }
 }
 
-/// In the transaction that is open, and stays so, with the limits that it has.
+/// In the transaction that is open, and stays so, with the limits that it has. No table stays locked once it is counted:
+/// whoever wants to change it may.
 pub(crate) async fn tally_in(link: &Link, within: Duration) -> Result<Tally, DatabaseError> {
-    let limits = link
-        .rows("SELECT current_setting('statement_timeout'), current_setting('lock_timeout')")
-        .await?;
-    let tally = all(link, within).await?;
-    let limit = |at: usize| limits.first().and_then(|row| row.get(at)).unwrap_or("0");
-    link.run(&format!(
-        "SET LOCAL statement_timeout = {}; SET LOCAL lock_timeout = {}",
-        literal(limit(0)),
-        literal(limit(1))
-    ))
-    .await?;
-    Ok(tally)
-}
-
-async fn all(link: &Link, within: Duration) -> Result<Tally, DatabaseError> {
     let begun = Instant::now();
     let mut tally = Tally::default();
     let mut late = within.is_zero();
@@ -66,7 +57,7 @@ async fn all(link: &Link, within: Duration) -> Result<Tally, DatabaseError> {
                 tally.tables.insert(table, rows);
             }
             Err(error) if link.is_open() => {
-                link.run("ROLLBACK TO SAVEPOINT counting").await?;
+                link.run(LET_GO).await?;
                 // Those that follow are larger still.
                 late |= matches!(error, DatabaseError::Unknown(_));
                 tally.about.insert(table, about);
@@ -101,7 +92,7 @@ async fn count(link: &Link, table: &str, within: Duration) -> Result<u64, Databa
     let rows = link
         .value(&format!(
             "SAVEPOINT counting; SET LOCAL statement_timeout = {millis}; SET LOCAL lock_timeout = {}; \
-             SELECT count(*) FROM ONLY {table}; RELEASE SAVEPOINT counting",
+             SELECT count(*) FROM ONLY {table}; {LET_GO}",
             (millis * 3 / 4).clamp(1, 1000)
         ))
         .await?;

@@ -112,9 +112,8 @@ impl Executor<'_> {
     async fn has_rows_of_copy(&self, work: &Work<'_>, open: &OpenOperation) -> Result<bool, Trouble> {
         let place = self.place(work).await?;
         let copy = copy_name(&place.database().map_err(trouble)?, open.operation.id);
-        let there = match work.maintenance.copies(place, WORD).await {
-            Ok(there) => there,
-            Err(_) => return Ok(false),
+        let Ok(there) = work.maintenance.copies(place, WORD).await else {
+            return Ok(false);
         };
         if bug::is(Bug::RowsAreNotCompared) || !there.iter().any(|found| found.name == copy && found.complete)
         {

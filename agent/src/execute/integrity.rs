@@ -4,9 +4,10 @@
 use config::settings::PgName;
 use state::integrity::{Answer, Answers, Between, Look, Seen, Tally, When, broken, fewer, told};
 use state::journal::{OpenOperation, Outcome};
+use state::planner::Looks;
 
 use super::schema::{Work, away, trouble};
-use super::{Executor, Trouble, final_};
+use super::{Executor, Failure, Trouble, final_};
 use crate::backup::Manifest;
 use crate::database::{DatabaseError, Question, copy_name, restored_name};
 
@@ -18,11 +19,18 @@ impl Executor<'_> {
         open: &OpenOperation,
         index: usize,
         when: When,
-        counts: bool,
+        what: Looks,
     ) -> Result<Outcome, Trouble> {
+        let questions = |between| {
+            if what.asks {
+                questions(work, between)
+            } else {
+                Vec::new()
+            }
+        };
         let (seen, between) = match when {
             When::Before => {
-                let answers = self.ask(work, None, &questions(work, Between::Upgrade)).await?;
+                let answers = self.ask(work, None, &questions(Between::Upgrade)).await?;
                 for (name, answer) in answers.iter().filter(|(_, answer)| **answer != Answer::Holds) {
                     tracing::warn!(
                         stack = %self.stack,
@@ -34,18 +42,18 @@ impl Executor<'_> {
                 return Ok(seen(before, None));
             }
             When::After => {
-                let answers = self.ask(work, None, &questions(work, Between::Upgrade)).await?;
-                let (before, after) = self.rows_of(work, open, None, counts).await;
+                let answers = self.ask(work, None, &questions(Between::Upgrade)).await?;
+                let (before, after) = self.rows_of(work, open, None, what.counts).await;
                 let asked = before_of(open, index);
                 (both((asked, before), (answers, after)), Between::Upgrade)
             }
             When::Restored => {
                 let place = self.place(work).await?;
                 let name = restored_name(&place.database().map_err(trouble)?, open.operation.id);
-                let questions = questions(work, Between::Restore);
+                let questions = questions(Between::Restore);
                 let now = self.ask(work, None, &questions).await?;
                 let then = self.ask(work, Some(&name), &questions).await?;
-                let (before, after) = self.rows_of(work, open, Some(&name), counts).await;
+                let (before, after) = self.rows_of(work, open, Some(&name), what.counts).await;
                 (both((now, before), (then, after)), Between::Restore)
             }
         };
@@ -92,7 +100,14 @@ impl Executor<'_> {
         } else {
             let place = self.place(work).await?;
             let copy = copy_name(&place.database().map_err(trouble)?, open.operation.id);
-            self.ask(work, Some(&copy), &doubtful).await?
+            match self.ask(work, Some(&copy), &doubtful).await {
+                // Nobody knows what it was before: it says nothing about the way down, which is done.
+                Err(Trouble::Failure(Failure::Passing(why)) | Trouble::Silent(why)) => {
+                    tracing::warn!(stack = %self.stack, "the copy cannot be asked: {why}");
+                    Answers::new()
+                }
+                answers => answers?,
+            }
         };
         let seen = both((before, None), (after, None));
         let why = self.judged(&seen, Between::Downgrade);
@@ -128,7 +143,7 @@ impl Executor<'_> {
             return Ok(Answers::new());
         }
         let place = self.place(work).await?;
-        let asked = self.unless_stopped(work.maintenance.ask(place, of, questions));
+        let asked = self.unless_called_away(work.maintenance.ask(place, of, questions));
         asked.await?.map_err(|error| match error {
             DatabaseError::Unknown(why) => Trouble::Silent(why),
             // Who cannot even ask knows nothing of the release.
@@ -153,7 +168,7 @@ impl Executor<'_> {
             return (before, None);
         };
         let within = work.settings.count_within;
-        let counted = self.unless_stopped(work.maintenance.tally(place, of, within));
+        let counted = self.unless_called_away(work.maintenance.tally(place, of, within));
         match counted.await {
             Ok(Ok(tally)) => (before, Some(tally.bounded())),
             Ok(Err(error)) => {

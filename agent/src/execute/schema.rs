@@ -11,6 +11,7 @@ use state::journal::{OpenOperation, Outcome, SchemaMark};
 use state::migration_tool::{Migration, read_history};
 use state::name::{ContainerId, StackName};
 use state::observed::{Known, SchemaHead};
+use state::planner::Looks;
 use state::schema_fit::{Direction, SchemaMove, head, same};
 use state::stack_spec::{EnvValue, StackSpec};
 use state::step::Step;
@@ -106,7 +107,13 @@ impl Executor<'_> {
                 work.maintenance.open(place, WORD).await.map_err(trouble)?;
                 return Ok(Outcome::Schema(self.mark(work).await?));
             }
-            Step::Look { when, counts, .. } => return self.look(work, open, index, *when, *counts).await,
+            Step::Look { when, asks, counts } => {
+                let what = Looks {
+                    asks: *asks,
+                    counts: *counts,
+                };
+                return self.look(work, open, index, *when, what).await;
+            }
             Step::Migrate { way } => {
                 let done = self.migrate(work, open, index, way).await?;
                 return match way.direction {

@@ -110,10 +110,6 @@ impl Keeper {
         // Of the copy the settings of its database were not copied.
         now.run("SET LOCAL search_path TO DEFAULT").await?;
         let path = now.value("SHOW search_path").await?.unwrap_or_default();
-        manifest.seen = Some(Seen {
-            before: Some(counted(&then, deadline).await?),
-            after: Some(counted(&now, deadline).await?),
-        });
         now.end().await;
         let migrations = &taken.place.settings.migrations;
         let version_table = (&migrations.schema, &migrations.version_table);
@@ -146,18 +142,41 @@ impl Keeper {
                 Err(error) => return Err(error),
             }
         }
+        // What is kept is kept: counting takes what is left of the time, and that it fails is told.
+        let most = taken.place.settings.count_within;
+        let before = counted(&then, most, deadline).await;
         then.end().await;
+        let after = match Link::to(login, deadline.left()?).await {
+            Ok(now) => {
+                now.run(&begin).await?;
+                let after = counted(&now, most, deadline).await;
+                now.end().await;
+                after
+            }
+            Err(_) => None,
+        };
+        manifest.seen = Some(Seen { before, after });
         Ok(())
     }
 }
 
-/// The rows of every table, as far as they can be counted in the time that is set aside for it: nobody waits.
-async fn counted(link: &Link, deadline: Deadline) -> Result<Look, BackupError> {
-    let within = COUNTED_WITHIN.min(deadline.left()? / 4);
-    Ok(Look {
-        rows: Some(tally_in(link, within).await?.bounded()),
-        ..Look::default()
-    })
+/// The rows of every table, as far as they can be counted in the time that is set aside for it: nobody waits. `most`: zero
+/// where nobody wants to know.
+async fn counted(link: &Link, most: Duration, deadline: Deadline) -> Option<Look> {
+    if most.is_zero() {
+        return None;
+    }
+    let within = COUNTED_WITHIN.min(deadline.left().ok()? / 4);
+    match tally_in(link, within).await {
+        Ok(tally) => Some(Look {
+            rows: Some(tally.bounded()),
+            ..Look::default()
+        }),
+        Err(error) => {
+            tracing::warn!(%error, "the rows are not counted");
+            None
+        }
+    }
 }
 
 async fn keep(

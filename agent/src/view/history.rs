@@ -285,6 +285,8 @@ fn rows(seen: &Seen) -> Option<RowsRow> {
         .iter()
         .flat_map(|tally| tally.tables.keys().chain(tally.about.keys()))
         .collect();
+    // The sums are of what was counted both times: all else would be a loss that is none.
+    let late: BTreeSet<&String> = sides.iter().flat_map(|tally| tally.about.keys()).collect();
     let counted = |side: &Option<Tally>, table: &String| side.as_ref()?.tables.get(table).copied();
     let row = |table: &String| TableRow {
         table: table.clone(),
@@ -295,8 +297,8 @@ fn rows(seen: &Seen) -> Option<RowsRow> {
     Some(RowsRow {
         tables: names.into_iter().map(row).collect(),
         more: sides.iter().map(|tally| tally.more).max().unwrap_or(0),
-        before: before.as_ref().map(Tally::rows),
-        after: after.as_ref().map(Tally::rows),
+        before: before.as_ref().map(|side| side.rows_but(&late)),
+        after: after.as_ref().map(|side| side.rows_but(&late)),
     })
 }
 

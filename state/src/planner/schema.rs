@@ -137,7 +137,12 @@ impl Schema<'_> {
                     of: rows.of,
                     last: rows.last,
                 }));
-                steps.extend(self.looks.step(When::After));
+                // Between here and the switch the old release runs on the new schema: what takes its time comes later.
+                let asks = Looks {
+                    counts: false,
+                    ..self.looks
+                };
+                steps.extend(asks.step(When::After));
                 steps
             }
             Direction::Down => vec![
@@ -151,10 +156,16 @@ impl Schema<'_> {
         }
     }
 
-    /// What is looked at when the containers are up that have brought the schema up by themselves.
+    /// What is looked at when the new containers are up: the rows are counted, and the checks asked where it is these that
+    /// have brought the schema up.
     pub(super) fn look_when_up(&self) -> Option<Step> {
-        let by_itself = self.upgrade == UpgradeBy::Stack && self.way.direction == Direction::Up;
-        self.looks.step(When::After).filter(|_| by_itself)
+        let looks = Looks {
+            asks: self.looks.asks && self.upgrade == UpgradeBy::Stack,
+            ..self.looks
+        };
+        looks
+            .step(When::After)
+            .filter(|_| self.way.direction == Direction::Up)
     }
 
     /// The step from which on the schema may be further up than it was.
