@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::backup::BackupId;
 use crate::bug::{self, Bug};
 use crate::decide::span;
+use crate::integrity::Tally;
 use crate::observed::SchemaHead;
 use crate::record::{Answer, Ask, StackRecord};
 use crate::release::{Author, GenerationNumber};
@@ -90,8 +91,14 @@ pub struct Offer<'a> {
     pub stands: &'a SchemaHead,
     /// The rows of each table in it.
     pub then: &'a BTreeMap<String, u64>,
-    /// The rows of each table now.
-    pub now: &'a BTreeMap<String, u64>,
+    /// The rows of each table now, as far as they could be counted.
+    pub now: &'a Tally,
+}
+
+/// Whether what is at stake has grown so much since somebody agreed to it that they are asked again: what is written
+/// meanwhile was known to come.
+pub fn asks_again(agreed: u64, now: u64) -> bool {
+    now > agreed.saturating_mul(2).saturating_add(100)
 }
 
 impl Offer<'_> {
@@ -103,34 +110,74 @@ impl Offer<'_> {
             span(self.age),
             head(self.stands)
         )];
-        let then = |table: &String| self.then.get(table).copied().unwrap_or(0);
-        let more = |(table, now): (&String, &u64)| {
-            let more = now.saturating_sub(then(table));
-            (more > 0).then(|| (more, table.clone()))
-        };
-        let mut more: Vec<(u64, String)> = self.now.iter().filter_map(more).collect();
-        more.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
-        lines.extend(
-            more.iter()
-                .take(NAMED)
-                .map(|(rows, table)| format!("{table}: {rows} rows more than in it, which would be lost")),
-        );
-        if let Some(others) = more.get(NAMED..).filter(|others| !others.is_empty()) {
-            let rows: u64 = others.iter().map(|(rows, _)| rows).sum();
-            lines.push(format!("{} more tables: {rows} rows", others.len()));
-        }
-        let gone = self.then.iter().filter_map(|(table, then)| {
-            let back = then.saturating_sub(self.now.get(table).copied().unwrap_or(0));
-            (back > 0).then(|| format!("{table}: {back} rows fewer than in it, which would come back"))
+        let more = self.more();
+        let lost = more.iter().map(|(rows, table)| {
+            format!("{table}: at least {rows} rows more than in it, which would be lost")
         });
-        lines.extend(gone.take(NAMED));
+        named(&mut lines, lost, || {
+            let rows: u64 = more[NAMED..].iter().map(|(rows, _)| rows).sum();
+            format!(": at least {rows} rows")
+        });
+        let unseen = self.now.about.iter().map(|(table, about)| {
+            let about = about.map_or_else(
+                || String::from("nobody knows how many rows"),
+                |rows| format!("about {rows} rows now"),
+            );
+            let then = self.then.get(table).copied().unwrap_or(0);
+            format!("{table}: not counted, for want of time: {about}, and {then} in it")
+        });
+        named(&mut lines, unseen, || String::from(", not counted"));
+        let gone = self.then.iter().filter_map(|(table, then)| {
+            let back = then.saturating_sub(self.counted(table)?);
+            (back > 0)
+                .then(|| format!("{table}: at least {back} rows fewer than in it, which would come back"))
+        });
+        named(&mut lines, gone, || String::from(" with fewer rows than in it"));
         if lines.len() == 1 {
             lines.push(String::from("no table has another number of rows now"));
         }
         lines.push(String::from(
-            "rows that were changed since are not counted; the database as it is stays beside, under another name",
+            "rows that were changed since, or went and came, are not counted, nor what is written until then; the \
+             database as it is stays beside, under another name",
         ));
         lines
+    }
+
+    /// How many rows would be lost, at least; of what was not counted, about.
+    pub fn rows(&self) -> u64 {
+        let more: u64 = self.more().iter().map(|(rows, _)| rows).sum();
+        let about = self.now.about.iter().filter_map(|(table, about)| {
+            let then = self.then.get(table).copied().unwrap_or(0);
+            Some((*about)?.saturating_sub(then))
+        });
+        more + about.sum::<u64>()
+    }
+
+    /// The rows of a table now; `None`: nobody has counted them.
+    fn counted(&self, table: &str) -> Option<u64> {
+        let known = !self.now.about.contains_key(table);
+        known.then(|| self.now.tables.get(table).copied().unwrap_or(0))
+    }
+
+    /// The tables with more rows than in the backup, those with most first.
+    fn more(&self) -> Vec<(u64, String)> {
+        let more = |(table, now): (&String, &u64)| {
+            let more = now.saturating_sub(self.then.get(table).copied().unwrap_or(0));
+            (more > 0).then(|| (more, table.clone()))
+        };
+        let mut more: Vec<(u64, String)> = self.now.tables.iter().filter_map(more).collect();
+        more.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
+        more
+    }
+}
+
+/// As many lines as are shown of one kind, and how many more there are, with what else is to be said of those.
+fn named(lines: &mut Vec<String>, all: impl Iterator<Item = String>, rest: impl Fn() -> String) {
+    let all: Vec<String> = all.collect();
+    let more = all.len().saturating_sub(NAMED);
+    lines.extend(all.into_iter().take(NAMED));
+    if more > 0 {
+        lines.push(format!("and {more} more tables{}", rest()));
     }
 }
 
@@ -171,6 +218,7 @@ mod tests {
                 from: GenerationNumber(2),
                 to: GenerationNumber(1),
                 backup: backup(),
+                rows: 7,
             },
             request: request(2).id(),
             asked: at(0),
@@ -220,8 +268,14 @@ mod tests {
                 .map(|(table, rows)| ((*table).to_owned(), *rows))
                 .collect()
         };
-        let detail = |then: &[(&str, u64)], now: &[(&str, u64)]| {
+        let offered = |then: &[(&str, u64)], now: &[(&str, u64)], about: &[(&str, Option<u64>)]| {
             let (then, now) = (rows(then), rows(now));
+            let about = about.iter().map(|(table, about)| ((*table).to_owned(), *about));
+            let now = Tally {
+                tables: now,
+                about: about.collect(),
+                ..Tally::default()
+            };
             let stands = SchemaHead::At(["a1".parse().unwrap()].into());
             let offer = Offer {
                 backup: &backup(),
@@ -235,15 +289,16 @@ mod tests {
                 lines[0],
                 "backup 20261126T191500Z-7, made 12m ago, with the schema at a1"
             );
-            lines[1..lines.len() - 1].join("; ")
+            (lines[1..lines.len() - 1].join("; "), offer.rows())
         };
+        let detail = |then: &[(&str, u64)], now: &[(&str, u64)]| offered(then, now, &[]).0;
         assert_eq!(
             detail(
                 &[("public.a", 5), ("public.b", 3)],
                 &[("public.a", 7), ("public.c", 9)]
             ),
-            "public.c: 9 rows more than in it, which would be lost; public.a: 2 rows more than in it, which would be \
-             lost; public.b: 3 rows fewer than in it, which would come back"
+            "public.c: at least 9 rows more than in it, which would be lost; public.a: at least 2 rows more than in it, \
+             which would be lost; public.b: at least 3 rows fewer than in it, which would come back"
         );
         assert_eq!(
             detail(&[("public.a", 5)], &[("public.a", 5)]),
@@ -252,6 +307,29 @@ mod tests {
         let many: Vec<(String, u64)> = (0..22).map(|n| (format!("t{n:02}"), 1)).collect();
         let many: Vec<(&str, u64)> = many.iter().map(|(table, rows)| (table.as_str(), *rows)).collect();
         let lines = detail(&[], &many);
-        assert!(lines.ends_with("; 2 more tables: 2 rows"), "{lines}");
+        assert!(lines.ends_with("; and 2 more tables: at least 2 rows"), "{lines}");
+        // Nobody is told that nothing more would come back.
+        let lines = detail(&many, &[]);
+        assert!(
+            lines.ends_with("; and 2 more tables with fewer rows than in it"),
+            "{lines}"
+        );
+        // What there was no time to count is told as it is.
+        let about = [("public.b", Some(400)), ("public.d", None)];
+        let (lines, rows) = offered(&[("public.a", 5), ("public.b", 300)], &[("public.a", 5)], &about);
+        assert_eq!(
+            lines,
+            "public.b: not counted, for want of time: about 400 rows now, and 300 in it; public.d: not counted, for \
+             want of time: nobody knows how many rows, and 0 in it"
+        );
+        assert_eq!(rows, 100);
+    }
+
+    #[test]
+    fn who_has_agreed_to_little_is_asked_again_about_much() {
+        assert!(!asks_again(0, 100));
+        assert!(asks_again(0, 101));
+        assert!(!asks_again(1000, 2100));
+        assert!(asks_again(1000, 2101));
     }
 }

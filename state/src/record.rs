@@ -59,6 +59,9 @@ pub enum Ask {
         to: GenerationNumber,
         /// With which backup.
         backup: BackupId,
+        /// How many rows were at stake when it was asked.
+        #[serde(default)]
+        rows: u64,
     },
 }
 

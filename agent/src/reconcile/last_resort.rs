@@ -1,16 +1,19 @@
 //! Where the schema could not be taken back: which backup there is from before, what would be lost with it, and the
 //! rollback that goes back to it. Whether it is gone back to is `state::last_resort`'s.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use config::settings::PgName;
 use jiff::Timestamp;
-use state::last_resort::{Offer, Resort, RestoreBackup, answered_before, resort};
+use state::backup::BackupId;
+use state::hold::Hold;
+use state::integrity::Tally;
+use state::last_resort::{Offer, Resort, RestoreBackup, answered_before, asks_again, resort};
 use state::observed::Known;
 use state::operation::request_of;
-use state::record::{Approval, Ask, Change};
-use state::release::{Blame, Generation};
+use state::record::{Answer, Approval, Ask, Change};
+use state::release::{Author, Blame, Generation};
 use state::rollback::target;
 use state::schema_fit::{Direction, SchemaMove, same};
 
@@ -18,8 +21,17 @@ use super::{Stack, Stop};
 use crate::backup::{How, Manifest};
 use crate::database::Place;
 
-/// How long counting may take: somebody may be waiting for the pass.
-const COUNTED_WITHIN: Duration = Duration::from_secs(60);
+/// How long counting may take: somebody may be waiting for the pass. What there is no time for is told as that.
+const COUNTED_WITHIN: Duration = Duration::from_secs(30);
+/// And once more, before it is begun.
+const AGAIN_WITHIN: Duration = Duration::from_secs(10);
+
+/// What would be lost by going back to a backup.
+struct Stake {
+    backup: BackupId,
+    rows: u64,
+    detail: Vec<String>,
+}
 
 impl Stack {
     /// Asks a person whether the backup from before is gone back to, once, with what would be lost; or, where they have
@@ -46,22 +58,69 @@ impl Stack {
         if !self.way_to(&to).as_ref().is_some_and(is_down) {
             return Ok(());
         }
+        match self.what_is_at_stake(&to, None, COUNTED_WITHIN).await {
+            Ok(Some(stake)) => self.ask_about_the_backup(&current, &to, stake, answered_before(policy), None),
+            Ok(None) => self.no_backup(&to),
+            Err(why) => {
+                self.back_off(&why);
+                Ok(())
+            }
+        }
+    }
+
+    /// Writes the question down, with what is at stake, and with a hold where there is none.
+    fn ask_about_the_backup(
+        &mut self,
+        current: &Generation,
+        to: &Generation,
+        stake: Stake,
+        answer: Option<(Answer, Author)>,
+        hold: Option<Hold>,
+    ) -> Result<(), Stop> {
+        let approval = Approval {
+            ask: Ask::RestoreBackup {
+                from: current.number,
+                to: to.number,
+                backup: stake.backup,
+                rows: stake.rows,
+            },
+            request: request_of(&self.record, current),
+            asked: self.now(),
+            detail: stake.detail,
+            answer,
+        };
+        let name = &self.settings.name;
+        tracing::warn!(stack = %name, "the schema cannot be taken back: {}", approval.detail.join("; "));
+        let goes_on = approval.answer.is_some();
+        let mut changes = vec![Change::Approval(Some(Box::new(approval)))];
+        changes.extend(goes_on.then_some(Change::Hold(None)));
+        changes.extend(hold.map(|hold| Change::Hold(Some(hold))));
+        self.commit(&changes)
+    }
+
+    /// What would be lost by going back: with this backup, or the newest that fits. `None`: there is none.
+    async fn what_is_at_stake(
+        &mut self,
+        to: &Generation,
+        with: Option<&BackupId>,
+        within: Duration,
+    ) -> Result<Option<Stake>, String> {
         self.backups_at = None;
         self.see_backups();
-        let Known::Known(listing) = self.backups.clone() else {
-            return Ok(());
+        let listing = match self.backups.clone() {
+            Known::Known(listing) => listing,
+            Known::Unknown(why) => return Err(why),
         };
-        let (database, rows) = match self.rows_now().await {
-            Ok(found) => found,
-            Err(why) => {
-                self.back_off(&format!("the rows cannot be counted: {why}"));
-                return Ok(());
-            }
+        let rows = self.rows_now(within).await;
+        let (database, rows) = rows.map_err(|why| format!("the rows cannot be counted: {why}"))?;
+        let found = match with {
+            Some(id) => listing.backups.iter().find(|backup| backup.id == *id),
+            None => from_before(&listing.backups, &database, to),
         };
-        let Some(found) = from_before(&listing.backups, &database, &to) else {
-            return self.no_backup(&to);
+        let Some(found) = found else {
+            return Ok(None);
         };
-        let age = Timestamp::from_millisecond(now.wall_ms).unwrap_or_default();
+        let age = Timestamp::from_millisecond(self.now().wall_ms).unwrap_or_default();
         let age = Duration::try_from(age.duration_since(found.begun)).unwrap_or_default();
         let offer = Offer {
             backup: &found.id,
@@ -70,23 +129,11 @@ impl Stack {
             then: &found.counted.tables,
             now: &rows,
         };
-        let approval = Approval {
-            ask: Ask::RestoreBackup {
-                from: current.number,
-                to: to.number,
-                backup: found.id.clone(),
-            },
-            request: request_of(&self.record, &current),
-            asked: now,
+        Ok(Some(Stake {
+            backup: found.id.clone(),
+            rows: offer.rows(),
             detail: offer.detail(),
-            answer: answered_before(policy),
-        };
-        let name = &self.settings.name;
-        tracing::warn!(stack = %name, "the schema cannot be taken back: {}", approval.detail.join("; "));
-        let goes_on = approval.answer.is_some();
-        let mut changes = vec![Change::Approval(Some(Box::new(approval)))];
-        changes.extend(goes_on.then_some(Change::Hold(None)));
-        self.commit(&changes)
+        }))
     }
 
     /// Goes back to the backup that was agreed to. `false`: none was.
@@ -99,12 +146,28 @@ impl Stack {
         let (Some(current), Some(target)) = (self.record.current(), self.record.generation(to)) else {
             return Ok(false);
         };
+        let (current, target) = (current.clone(), target.clone());
         let blame = Blame::between(&current.release, Some(&target.release));
-        let lost = self
-            .record
-            .approval
-            .as_ref()
-            .map(|approval| approval.detail.join("; "));
+        let agreed = self.record.approval.clone();
+        let mut lost = agreed.as_ref().map(|approval| approval.detail.join("; "));
+        // It may have been agreed to hours ago, and who writes has gone on.
+        match self.what_is_at_stake(&target, Some(&backup), AGAIN_WITHIN).await {
+            Ok(Some(stake)) => {
+                let known = agreed.as_ref().map(|approval| &approval.ask);
+                let more = match known {
+                    Some(Ask::RestoreBackup { rows, .. }) => asks_again(*rows, stake.rows),
+                    _ => false,
+                };
+                if more && by != Author::Agent {
+                    let hold = Some(self.hold_for_more(stake.rows));
+                    self.ask_about_the_backup(&current, &target, stake, None, hold)?;
+                    return Ok(true);
+                }
+                lost = Some(stake.detail.join("; "));
+            }
+            Ok(None) => {}
+            Err(why) => tracing::warn!(stack = %self.settings.name, "not counted again: {why}"),
+        }
         let why = format!(
             "the schema of generation {} cannot be taken back: {}",
             current.number,
@@ -126,6 +189,22 @@ impl Stack {
             self.finish_going_back().await?;
         }
         Ok(true)
+    }
+
+    /// Who agreed to less is asked again.
+    fn hold_for_more(&self, rows: u64) -> Hold {
+        Hold {
+            since: self.now(),
+            why: format!(
+                "going back to the backup would lose about {rows} rows by now, more than twice what was agreed to"
+            ),
+            way_out: String::from(
+                "read `steadfast status` again, then `steadfast approve` or `steadfast deny`",
+            ),
+            frozen: false,
+            no_way_down: true,
+            until: BTreeSet::new(),
+        }
     }
 
     fn restore_policy(&self) -> Option<RestoreBackup> {
@@ -150,7 +229,7 @@ impl Stack {
         self.commit(&[Change::Hold(Some(hold))])
     }
 
-    async fn rows_now(&mut self) -> Result<(PgName, BTreeMap<String, u64>), String> {
+    async fn rows_now(&mut self, within: Duration) -> Result<(PgName, Tally), String> {
         let settings = self.settings.database.clone().ok_or("there is no database")?;
         let env = self.env_values();
         let lookup = move |key: &str| env.get(key).cloned();
@@ -160,7 +239,7 @@ impl Stack {
             env: &lookup,
         };
         let database = place.database().map_err(|error| error.to_string())?;
-        let counted = self.edges.maintenance.counts(place, COUNTED_WITHIN).await;
+        let counted = self.edges.maintenance.tally(place, None, within).await;
         Ok((database, counted.map_err(|error| error.to_string())?))
     }
 }

@@ -481,6 +481,7 @@ fn held_with_an_offer() -> Snapshot {
             from: number(2),
             to: number(1),
             backup: "20250602T120000Z-7".parse().expect("a backup"),
+            rows: 412,
         },
         request: request("v1.5.0", 7200).id(),
         asked: ago(230),
