@@ -23,6 +23,16 @@ pub enum OnceNetwork {
     Stack,
 }
 
+/// Told what a command has written, piece by piece; each call of the engine tells it from the beginning.
+#[derive(Clone, Copy)]
+pub struct Listener<'a>(pub &'a (dyn Fn(&[u8]) + Send + Sync));
+
+impl fmt::Debug for Listener<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Listener")
+    }
+}
+
 /// A command to be run in a container of its own, which is a service's but for what makes it answer for that
 /// service: no aliases, host name, fixed addresses, ports, health check, restart policy or labels of the service.
 #[derive(Debug, Clone)]
@@ -47,6 +57,8 @@ pub struct OneOff<'a> {
     pub network: OnceNetwork,
     /// The operation, for the label `io.steadfast.operation`.
     pub operation: u64,
+    /// Who hears all that it writes to its standard output, however much, when it has ended.
+    pub listener: Option<Listener<'a>>,
     /// How long it may run, from when this call has started or joined it.
     pub within: Duration,
     /// How names are joined in this stack.

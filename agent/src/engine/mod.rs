@@ -21,7 +21,7 @@ pub use state::naming::Dialect;
 pub use state::observed::{Attachment, Carried, ContainerDetail, ContainerObs};
 use state::stack_spec::{NetworkSpec, RestartPolicy, ServiceSpec, StackSpec, VolumeSpec};
 
-pub use self::command::{Exec, Executed, OUTPUT_BYTES, OnceNetwork, OneOff, Ran};
+pub use self::command::{Exec, Executed, Listener, OUTPUT_BYTES, OnceNetwork, OneOff, Ran};
 pub use self::docker::DockerEngine;
 
 /// What went wrong with a call, by what one may conclude from it.

@@ -1,6 +1,8 @@
 //! The steps about rows that a way back takes out of the database: what it would destroy, what is kept of it, and how that
 //! gets its place back. None of them says anything about a release.
 
+use std::sync::{Mutex, PoisonError};
+
 use state::journal::{Kind, OpenOperation, Outcome};
 use state::migration_tool::Migration;
 use state::schema_fit::Direction;
@@ -10,8 +12,8 @@ use state::taken_back::Losses;
 use super::backups::unproven;
 use super::schema::{Work, ended};
 use super::{Executor, Failure, Trouble};
-use crate::engine::OnceNetwork;
-use crate::rows::{Taken, When, losses};
+use crate::engine::{Listener, OnceNetwork};
+use crate::rows::{Script, Taken, When};
 
 impl Executor<'_> {
     /// What the scripts of an image say that they destroy, as far as they say anything.
@@ -23,13 +25,26 @@ impl Executor<'_> {
         by: &Migration,
     ) -> Result<Outcome, Trouble> {
         let table = work.settings.migrations.version_table.as_str();
-        let why = match self.run(work.to, open, index, by, OnceNetwork::None).await {
+        let reading = Mutex::new(Script::new(table));
+        let tell = |piece: &[u8]| {
+            let mut reading = reading.lock().unwrap_or_else(PoisonError::into_inner);
+            reading.take(piece);
+        };
+        let listener = Some(Listener(&tell));
+        let ran = self
+            .run(work.to, open, index, by, OnceNetwork::None, listener)
+            .await;
+        let why = match ran {
             Ok(Ok(ran)) => {
                 // Where it has failed it has written what it has come to.
                 if ran.code != 0 {
                     tracing::warn!(stack = %self.stack, "{}", ended(work.to, by, &ran));
                 }
-                return Ok(Outcome::Losses(losses(&ran.stdout, table)));
+                let read = reading.into_inner().unwrap_or_else(PoisonError::into_inner).end();
+                if let Some(why) = read.cut {
+                    tracing::warn!(stack = %self.stack, "{step}: {why}; what the way back of the revisions after that destroys is not known", step = open.operation.plan.in_words(index));
+                }
+                return Ok(Outcome::Losses(read.losses));
             }
             Ok(Err(why)) | Err(Trouble::Failure(Failure::Final(why))) => why,
             Err(trouble) => return Err(trouble),

@@ -23,7 +23,7 @@ use crate::database::{
     Database, DatabaseError, EnvLookup, Guard, Maintenance, Place, Session, container_at, copy_name, host_of,
     in_the_way,
 };
-use crate::engine::{EngineError, OnceNetwork, OneOff, Ran, without};
+use crate::engine::{EngineError, Listener, OnceNetwork, OneOff, Ran, without};
 use crate::probe::address_of;
 use crate::rows::Rows;
 
@@ -233,7 +233,10 @@ impl Executor<'_> {
         index: usize,
         by: &Migration,
     ) -> Result<Outcome, Trouble> {
-        let ran = match self.run(work.to, open, index, by, OnceNetwork::None).await? {
+        let ran = match self
+            .run(work.to, open, index, by, OnceNetwork::None, None)
+            .await?
+        {
             Ok(ran) => ran,
             Err(why) => return Err(final_(why)),
         };
@@ -317,7 +320,9 @@ impl Executor<'_> {
             Direction::Down => work.from,
         };
         let lock = self.lock(work).await?;
-        let ran = self.run(spec, open, index, &way.by, OnceNetwork::Stack).await;
+        let ran = self
+            .run(spec, open, index, &way.by, OnceNetwork::Stack, None)
+            .await;
         lock.release().await;
         let ran = match ran? {
             Ok(ran) => ran,
@@ -344,6 +349,7 @@ impl Executor<'_> {
         index: usize,
         by: &Migration,
         network: OnceNetwork,
+        listener: Option<Listener<'_>>,
     ) -> Result<Result<Ran, String>, Trouble> {
         let gone = || final_(format!("the generation has no {} any more", by.service));
         let stack = spec.ok_or_else(gone)?;
@@ -366,6 +372,7 @@ impl Executor<'_> {
             directory: by.workdir.clone(),
             network,
             operation: open.operation.id,
+            listener,
             within: by.within,
             dialect: self.dialect,
             working_dir: self.directory.to_owned(),

@@ -20,7 +20,7 @@ use state::name::StackName;
 use state::taken_back::{PutIn, Saved, TakenBack};
 
 pub use self::keeper::Keeper;
-pub use self::script::losses;
+pub use self::script::{Read, Script};
 use crate::backup::BackupError;
 use crate::database::Place;
 

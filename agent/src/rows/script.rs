@@ -1,6 +1,7 @@
 //! What a way back says of itself: the SQL that `alembic downgrade … --sql` writes, read for what it destroys. It is for
 //! people, before anything runs; what was destroyed is found by comparing (`lost.rs`), but for deleted rows.
 
+use config::sql::Lexer;
 use sqlparser::ast::{
     AlterColumnOperation, AlterTableOperation, Delete, FromTable, ObjectName, ObjectType, Statement,
     TableFactor, TableWithJoins,
@@ -63,35 +64,137 @@ const WITHOUT_ROWS: [&str; 18] = [
     "VIEW",
 ];
 
-/// What the downgrade of each revision destroys. `printed`: what the tool has written, which may end in the middle;
-/// `version_table`: where it writes how far it is, which is no loss, and the last that it does for a revision.
-pub fn losses(printed: &str, version_table: &str) -> Losses {
-    let mut losses = Losses::new();
-    // What is read of one revision, and whether that is all of it.
-    let mut open: Option<(Revision, Vec<Loss>, bool)> = None;
-    let mut statement = Vec::new();
-    for token in tokens(printed) {
-        match token {
-            Token::Whitespace(Whitespace::SingleLineComment { comment, .. }) => {
-                if let Some(next) = revision_in(&comment) {
-                    losses.extend(open.take().and_then(whole));
-                    open = Some((next, Vec::new(), false));
-                    statement.clear();
-                }
-            }
-            Token::SemiColon => {
-                let found = read(std::mem::take(&mut statement));
-                if let Some((_, lost, is_whole)) = &mut open {
-                    *is_whole |= found.iter().any(|loss| is_of(loss, version_table));
-                    lost.extend(found.into_iter().filter(|loss| !is_of(loss, version_table)));
-                }
-            }
-            Token::EOF => {}
-            token => statement.push(token),
+/// So much of a script is read.
+const LONGEST: usize = 64 * 1024 * 1024;
+/// And so much of one statement, or of one line.
+const LONGEST_STATEMENT: usize = 1024 * 1024;
+
+/// What was read of a script.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Read {
+    /// What the downgrade of each revision destroys, as far as its script was read to its end.
+    pub losses: Losses,
+    /// Why the rest was not read; `None`: all was.
+    pub cut: Option<String>,
+}
+
+/// A script, read while it comes, statement by statement: however long it is, no more than one of them is held.
+#[derive(Debug)]
+pub struct Script {
+    /// Where the tool writes how far it is, which is no loss, and the last that it does for a revision.
+    version_table: String,
+    lexer: Lexer,
+    /// A line that has no end yet.
+    line: Vec<u8>,
+    statement: String,
+    /// Whether more has come of the statement than is read of one.
+    is_long: bool,
+    /// What is read of one revision, and whether that is all of it.
+    open: Option<(Revision, Vec<Loss>, bool)>,
+    losses: Losses,
+    left: usize,
+    cut: Option<String>,
+}
+
+impl Script {
+    /// Nothing of it has come.
+    pub fn new(version_table: &str) -> Self {
+        Self {
+            version_table: version_table.to_owned(),
+            lexer: Lexer::default(),
+            line: Vec::new(),
+            statement: String::new(),
+            is_long: false,
+            open: None,
+            losses: Losses::new(),
+            left: LONGEST,
+            cut: None,
         }
     }
-    losses.extend(open.and_then(whole));
-    losses
+
+    /// Reads on.
+    pub fn take(&mut self, piece: &[u8]) {
+        if self.cut.is_some() {
+            return;
+        }
+        let piece = &piece[..piece.len().min(self.left + 1)];
+        for part in piece.split_inclusive(|byte| *byte == b'\n') {
+            if part.len() > self.left {
+                self.cut = Some(String::from("the script has more than 64 MiB"));
+                return;
+            }
+            self.left -= part.len();
+            self.line.extend_from_slice(part);
+            if part.ends_with(b"\n") {
+                let line = std::mem::take(&mut self.line);
+                self.take_line(&String::from_utf8_lossy(&line));
+            } else if self.line.len() > LONGEST_STATEMENT {
+                self.cut = Some(String::from("a line of the script has more than 1 MiB"));
+                return;
+            }
+        }
+    }
+
+    /// All has come.
+    pub fn end(mut self) -> Read {
+        let line = std::mem::take(&mut self.line);
+        if self.cut.is_none() && !line.is_empty() {
+            self.take_line(&String::from_utf8_lossy(&line));
+        }
+        self.losses.extend(self.open.and_then(whole));
+        Read {
+            losses: self.losses,
+            cut: self.cut,
+        }
+    }
+
+    fn take_line(&mut self, line: &str) {
+        let comment = line.trim_start().strip_prefix("--");
+        if let Some(next) = comment.and_then(revision_in).filter(|_| !self.lexer.is_inside()) {
+            self.losses.extend(self.open.take().and_then(whole));
+            self.open = Some((next, Vec::new(), false));
+            self.statement.clear();
+            (self.lexer, self.is_long) = (Lexer::default(), false);
+            return;
+        }
+        let mut rest = line;
+        // There is no psql here, and what it would take for its own is a part of the statement.
+        while let Ok(Some(end)) = self.lexer.end(rest) {
+            self.add(&rest[..end - 1]);
+            self.ended();
+            rest = &rest[end..];
+        }
+        self.add(rest);
+    }
+
+    fn add(&mut self, text: &str) {
+        self.is_long |= self.statement.len() + text.len() > LONGEST_STATEMENT;
+        if !self.is_long {
+            self.statement.push_str(text);
+        }
+    }
+
+    fn ended(&mut self) {
+        let text = std::mem::take(&mut self.statement);
+        let statement: Vec<Token> = tokens(&text).into_iter().filter(is_said).collect();
+        let found = if std::mem::take(&mut self.is_long) {
+            unread(&first_words(&statement))
+        } else {
+            read(statement)
+        };
+        if let Some((_, lost, is_whole)) = &mut self.open {
+            let table = &self.version_table;
+            *is_whole |= found.iter().any(|loss| is_of(loss, table));
+            lost.extend(found.into_iter().filter(|loss| !is_of(loss, table)));
+        }
+    }
+}
+
+fn is_said(token: &Token) -> bool {
+    !matches!(
+        token,
+        Token::EOF | Token::Whitespace(Whitespace::SingleLineComment { .. })
+    )
 }
 
 /// Of one that ends in the middle nobody can say what else would have come.
@@ -258,11 +361,59 @@ mod tests {
 
     use super::*;
 
+    /// In pieces, as they may come.
+    fn read_whole(printed: &str) -> Read {
+        let in_pieces = |size: usize| {
+            let mut script = Script::new("alembic_version");
+            printed
+                .as_bytes()
+                .chunks(size)
+                .for_each(|piece| script.take(piece));
+            script.end()
+        };
+        let whole = in_pieces(usize::MAX);
+        assert_eq!(in_pieces(7), whole);
+        whole
+    }
+
+    #[test]
+    fn a_long_script_is_read_to_its_end_and_one_that_is_too_long_as_far_as_that() {
+        let rows = "INSERT INTO backtests VALUES (1, 'a; -- b');\n".repeat(50_000);
+        let of = |revision: &str, more: &str| {
+            format!(
+                "-- Running downgrade {revision} -> a1\n\nALTER TABLE t DROP COLUMN {revision};\n{more}\
+                 UPDATE alembic_version SET version_num='a1';\n\n"
+            )
+        };
+        let lost = |read: &Read| read.losses.keys().map(ToString::to_string).collect::<Vec<_>>();
+        let read = read_whole(&format!("{}{}", of("c3", &rows), of("b2", "")));
+        assert_eq!((lost(&read).join(" "), read.cut), ("b2 c3".to_owned(), None));
+        // A statement that is longer than is read is one of which nobody can say what it does.
+        let values = format!("WITH x AS (SELECT 1) SELECT\n{}2;\n", "1,\n".repeat(500_000));
+        let read = read_whole(&of("b2", &values));
+        let losses: Vec<String> = read.losses.values().flatten().map(ToString::to_string).collect();
+        assert_eq!(losses.len(), 2, "{losses:?}");
+
+        let mut script = Script::new("alembic_version");
+        script.take(of("c3", "").as_bytes());
+        script.take(b"-- Running downgrade b2 -> a1\nDROP TABLE u;\n");
+        let comment = format!("-- {}\n", "x".repeat(1000));
+        (0..70_000).for_each(|_| script.take(comment.as_bytes()));
+        let read = script.end();
+        assert_eq!(lost(&read), ["c3"]);
+        assert_eq!(read.cut.as_deref(), Some("the script has more than 64 MiB"));
+        let mut script = Script::new("alembic_version");
+        script.take(of("c3", "").as_bytes());
+        script.take(&vec![b'x'; 2 << 20]);
+        let read = script.end();
+        assert_eq!((lost(&read).len(), read.cut.is_some()), (1, true));
+    }
+
     #[allow(clippy::needless_pass_by_value)]
     #[track_caller]
     fn check(printed: &str, expected: Expect) {
         let mut lines = String::new();
-        for (revision, losses) in losses(printed, "alembic_version") {
+        for (revision, losses) in read_whole(printed).losses {
             lines.push_str(&format!("{revision}\n"));
             for loss in losses {
                 lines.push_str(&format!("  {loss}\n"));

@@ -44,6 +44,7 @@ fn once<'a>(p: &'a Project, script: &str) -> OneOff<'a> {
         env: [("SHAPE".to_owned(), "square".into())].into(),
         directory: Some("/tmp".to_owned()),
         network: OnceNetwork::None,
+        listener: None,
         operation: 7,
         within: Duration::from_secs(60),
         dialect: Dialect::Hyphen,
@@ -111,6 +112,15 @@ async fn its_code_and_both_streams_are_told_and_it_is_gone() {
     let ran = p.engine.run_once(&once(&p, long)).await.unwrap();
     assert_eq!((ran.code, ran.stdout.len()), (0, steadfast::engine::OUTPUT_BYTES));
     assert!(ran.stdout.ends_with("lines\nend\n"));
+    // Whoever listens hears all of it.
+    let heard = std::sync::atomic::AtomicUsize::new(0);
+    let tell = |piece: &[u8]| {
+        heard.fetch_add(piece.len(), std::sync::atomic::Ordering::Relaxed);
+    };
+    let mut listened = once(&p, long);
+    listened.listener = Some(steadfast::engine::Listener(&tell));
+    p.engine.run_once(&listened).await.unwrap();
+    assert_eq!(heard.into_inner(), 40_000 * 48 + 4);
 }
 
 #[tokio::test]
@@ -317,6 +327,7 @@ async fn somebody_elses_of_that_name_is_left_alone() {
     abandoned(
         &p,
         &OneOff {
+            listener: None,
             operation: 8,
             ..once(&p, "sleep 60")
         },

@@ -46,7 +46,7 @@ impl Lexer {
     }
 
     /// Whether a text, a name or a comment has begun that has no end yet.
-    pub(super) fn is_inside(&self) -> bool {
+    pub fn is_inside(&self) -> bool {
         self.inside != Inside::Nothing
     }
 

@@ -289,6 +289,7 @@ impl Bench {
             env: [(String::from("URL"), "postgres://".into())].into(),
             directory: None,
             network: OnceNetwork::Stack,
+            listener: None,
             operation,
             within: Duration::from_secs(60),
             dialect: Dialect::Hyphen,

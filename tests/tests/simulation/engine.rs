@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use agent::engine::{
     Attachment, Carried, ContainerDetail, ContainerObs, Difference, Engine, EngineError, EngineEvent,
-    EngineInfo, Exec, Executed, NewContainer, OneOff, Ran,
+    EngineInfo, Exec, Executed, Listener, NewContainer, OneOff, Ran,
 };
 use async_trait::async_trait;
 use state::name::{ContainerId, Digest, ImageId, StackName};
@@ -452,6 +452,9 @@ impl Engine for Simulated {
             };
             let rest = self.rest_of(&id, until);
             if let Some(ran) = self.call("await once", rest, take).await? {
+                if let Some(Listener(tell)) = once.listener {
+                    tell(ran.stdout.as_bytes());
+                }
                 return Ok(ran);
             }
         }

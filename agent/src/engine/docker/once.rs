@@ -12,7 +12,7 @@ use state::stack_spec::EnvValue;
 use super::DockerEngine;
 use super::client::CREATE;
 use super::create::secrets;
-use crate::engine::command::{OUTPUT_BYTES, Tail};
+use crate::engine::command::{Listener, OUTPUT_BYTES, Tail};
 use crate::engine::render::{self, Rendered};
 use crate::engine::{EngineError, NewContainer, OneOff, Ran, labels};
 
@@ -117,7 +117,7 @@ impl DockerEngine {
             return Ok(None);
         };
         let code = code?;
-        let (stdout, stderr) = self.output(id).await?;
+        let (stdout, stderr) = self.output(id, once.listener).await?;
         Ok(Some(Ran { code, stdout, stderr }))
     }
 
@@ -142,7 +142,11 @@ impl DockerEngine {
     }
 
     /// What it wrote, to its standard output and its standard error.
-    async fn output(&self, id: &ContainerId) -> Result<(String, String), EngineError> {
+    async fn output(
+        &self,
+        id: &ContainerId,
+        listener: Option<Listener<'_>>,
+    ) -> Result<(String, String), EngineError> {
         let client = self.connection.client().await?;
         let options = LogsOptions {
             stdout: true,
@@ -156,7 +160,13 @@ impl DockerEngine {
             while let Some(part) = stream.next().await {
                 match part? {
                     LogOutput::StdErr { message } => stderr.push(&message),
-                    other => stdout.push(&LogOutput::into_bytes(other)),
+                    other => {
+                        let message = LogOutput::into_bytes(other);
+                        if let Some(Listener(tell)) = listener {
+                            tell(&message);
+                        }
+                        stdout.push(&message);
+                    }
                 }
             }
             Ok((stdout.text(), stderr.text()))
