@@ -165,6 +165,16 @@ pub enum ActKind {
     Restore,
     /// Drop a database that was left beside the stack's own.
     DropBeside,
+    /// Put the rows back that an operation has taken out of the database.
+    PutIn {
+        /// The operation.
+        of: u64,
+    },
+    /// Drop what is kept of them.
+    DropRows {
+        /// The operation.
+        of: u64,
+    },
 }
 
 impl ActKind {
@@ -181,6 +191,8 @@ impl ActKind {
             Self::VerifyBackup { .. } => "verify",
             Self::Restore => "restore",
             Self::DropBeside => "drop",
+            Self::PutIn { .. } => "put-in",
+            Self::DropRows { .. } => "drop-rows",
         }
     }
 }

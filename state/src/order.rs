@@ -5,6 +5,7 @@ use std::fmt;
 use crate::name::AskId;
 use crate::record::{Act, Answer, Change, StackRecord, Standing};
 use crate::release::Verdict;
+use crate::taken_back::TakenBack;
 
 /// Why an order is not carried out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,6 +105,59 @@ pub fn retry(record: &StackRecord, act: Act) -> Result<Vec<Change>, Refused> {
     changes.extend(lifted);
     changes.push(Change::Accept(Box::new(request)));
     Ok(changes)
+}
+
+/// Puts rows back that an operation has taken out of the database, as far as they have a place.
+pub fn put_in(record: &StackRecord, of: u64) -> Result<(), Refused> {
+    let taken = kept(record, of)?;
+    if taken.waits() {
+        return Ok(());
+    }
+    let why = format!("nothing of operation {of} waits for its place");
+    Err(Refused::new(why, "`steadfast rows list` shows what is kept"))
+}
+
+/// Drops what is kept of what an operation has taken out of the database.
+pub fn drop_rows(record: &StackRecord, of: u64, act: Act) -> Result<Vec<Change>, Refused> {
+    unless_busy(record)?;
+    let taken = kept(record, of)?;
+    let mut put_in = taken.put_in.clone().unwrap_or_default();
+    put_in
+        .lines
+        .push(format!("what was kept is dropped, by {}", act.by));
+    put_in.waiting.clear();
+    put_in.dropped = true;
+    let dropped = TakenBack {
+        put_in: Some(put_in),
+        ..taken.clone()
+    };
+    Ok(vec![
+        Change::Act(Box::new(act)),
+        Change::TakeBack(of, Box::new(dropped)),
+    ])
+}
+
+/// What was taken back by an operation, and is kept.
+fn kept(record: &StackRecord, of: u64) -> Result<&TakenBack, Refused> {
+    let way_out = "`steadfast rows list` shows what is kept";
+    let Some(taken) = record.taken_back.get(&of) else {
+        return Err(Refused::new(
+            format!("nothing is kept of operation {of}"),
+            way_out,
+        ));
+    };
+    if taken.saved.is_none() {
+        let why = format!("what operation {of} has taken out of the database is still in its copy alone");
+        return Err(Refused::new(
+            why,
+            "it is kept when what runs is proven good; ask again then",
+        ));
+    }
+    if taken.is_dropped() {
+        let why = format!("what was kept of operation {of} is dropped already");
+        return Err(Refused::new(why, way_out));
+    }
+    Ok(taken)
 }
 
 /// Answers what is asked. `seen`: the question that the person saw, where they said which; an answer

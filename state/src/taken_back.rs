@@ -102,6 +102,11 @@ impl TakenBack {
         put_in.map_or(saved, |put_in| !put_in.waiting.is_empty())
     }
 
+    /// Whether a person has dropped what was kept of it.
+    pub fn is_dropped(&self) -> bool {
+        self.put_in.as_ref().is_some_and(|put_in| put_in.dropped)
+    }
+
     /// Whether there is nothing left to be done about it.
     pub fn is_over(&self) -> bool {
         self.saved.is_some() && !self.waits()
@@ -134,6 +139,9 @@ pub struct PutIn {
     /// What had no place yet, by the files that it is kept in.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub waiting: Vec<String>,
+    /// Whether a person has dropped it: what had no place by then has none.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dropped: bool,
 }
 
 /// What was taken out of the database, before its schema goes up again.

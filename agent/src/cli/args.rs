@@ -156,6 +156,9 @@ pub(super) enum Command {
         #[command(flatten)]
         make: MakeBackup,
     },
+    /// What rollbacks have taken out of the database and is kept: list it, put it back, drop it
+    #[command(subcommand, after_help = help::ROWS)]
+    Rows(RowsCommand),
     /// Put a backup, or a dump of your own, into the database's place; the database as it was is kept
     #[command(after_help = help::RESTORE)]
     Restore(Restore),
@@ -205,6 +208,38 @@ pub(super) enum BackupCommand {
         /// Print JSON
         #[arg(long, conflicts_with = "no_wait")]
         json: bool,
+    },
+}
+
+/// What is asked about rows that are kept.
+#[derive(Debug, Subcommand)]
+pub(super) enum RowsCommand {
+    /// List what is kept, and what became of it
+    List {
+        /// The stack
+        stack: StackName,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Put back what has its place again; what has none yet goes on waiting
+    PutIn {
+        /// The stack
+        stack: StackName,
+        /// The rollback that has taken it out, as `rows list` shows it
+        operation: u64,
+        #[command(flatten)]
+        follow: Follow,
+    },
+    /// Drop what is kept; it cannot be had back
+    Drop {
+        /// The stack
+        stack: StackName,
+        /// The rollback that has taken it out, as `rows list` shows it
+        operation: u64,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
     },
 }
 
@@ -491,6 +526,11 @@ mod tests {
         check("steadfast restore shop 20261126T191500Z-7 --yes", true);
         check("steadfast restore shop backup.sql --no-wait", true);
         check("steadfast restore shop", false);
+        check("steadfast rows list shop --json", true);
+        check("steadfast rows put-in shop 12 --no-wait", true);
+        check("steadfast rows drop shop 12 --yes", true);
+        check("steadfast rows drop shop", false);
+        check("steadfast rows put-in shop all", false);
         check("steadfast backup verify shop", false);
     }
 }

@@ -258,6 +258,23 @@ Exit codes:
   2 no such stack    3 the daemon or the engine is not reachable
   5 refused, or you said no";
 
+pub(super) const ROWS: &str = "\
+Examples:
+  steadfast rows list shop
+  steadfast rows put-in shop 12
+  steadfast rows drop shop 12
+
+What has its place again after an upgrade is put back by itself. `put-in` is
+for what you have made a place for by hand. What is kept lies in the state
+directory, in rows/STACK/OPERATION, as .csv.gz files.
+
+Touches: `put-in` the tables that the rows are of; `drop` those files.
+
+Exit codes:
+  0 done, or shown    1 failed    2 no such stack
+  3 the daemon or the engine is not reachable
+  5 refused (nothing is kept, something is under way), or you said no";
+
 pub(super) const RESTORE: &str = "\
 Examples:
   steadfast backup list shop

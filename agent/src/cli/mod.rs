@@ -26,6 +26,7 @@ mod problems;
 mod reader;
 mod reading;
 mod restore;
+mod rows;
 mod run;
 mod source_line;
 mod status;
@@ -91,6 +92,7 @@ fn dispatch(arguments: Arguments) -> Outcome {
         Command::Approve { order, meant } => block_on(act::approve(common, order, meant.ask)),
         Command::Deny { stack, reason, meant } => block_on(act::deny(common, stack, reason, meant.ask)),
         Command::Backup { command, make } => block_on(backup::run(common, command, make)),
+        Command::Rows(command) => block_on(rows::run(common, command)),
         Command::Restore(order) => block_on(restore::run(common, order)),
         Command::Demo(demo) => block_on(async { Ok(crate::demo::run(&demo).await) }),
     }

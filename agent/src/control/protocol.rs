@@ -51,6 +51,9 @@ pub struct ActBody {
     /// The database that a `drop` is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub database: Option<String>,
+    /// The operation whose rows a `put-in` or a `drop-rows` is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows_of: Option<u64>,
 }
 
 /// The answer to an act that will be carried out.
@@ -118,6 +121,10 @@ impl ActBody {
         if self.database.is_some() != (word == "drop") {
             return Err(String::from("a drop, and nothing else, is of a database"));
         }
+        if self.rows_of.is_some() && !matches!(word, "put-in" | "drop-rows") {
+            return Err(format!("{} has no rows_of", word.escape_debug()));
+        }
+        let of = || self.rows_of.ok_or("rows are of an operation");
         let proof = self.proof.unwrap_or_default();
         let act = match word {
             "backup" => ActKind::Backup { proof },
@@ -127,6 +134,8 @@ impl ActBody {
             "verify" => ActKind::VerifyBackup { proof },
             "restore" => ActKind::Restore,
             "drop" => ActKind::DropBeside,
+            "put-in" => ActKind::PutIn { of: of()? },
+            "drop-rows" => ActKind::DropRows { of: of()? },
             "retry" => ActKind::Retry,
             "rollback" => ActKind::Rollback {
                 schema_fits: self.schema_fits,

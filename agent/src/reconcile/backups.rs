@@ -182,6 +182,10 @@ impl Stack {
                     proof,
                 }
             }
+            (ActKind::PutIn { of }, ..) => {
+                order::put_in(&self.record, of)?;
+                Step::PutIn { of, last: false }
+            }
             (ActKind::DropBeside, _, Some(name)) => Step::DropBeside { name: name.clone() },
             (ActKind::Backup { proof }, ..) => Step::Backup { proof, copy: None },
             _ => Step::Backup {
@@ -190,6 +194,24 @@ impl Stack {
             },
         };
         Ok(self.handed_on(vec![step]))
+    }
+
+    /// Carries out an order to drop rows that are kept: nothing has its place for them any more.
+    pub(super) fn order_to_drop_rows(&mut self, order: Order, act: Act, of: u64) {
+        let changes = match order::drop_rows(&self.record, of, act) {
+            Ok(changes) => changes,
+            Err(refused) => return self.answer(order, Err::<Accepted, _>(refused.into())),
+        };
+        if let Err(stop) = self.commit(&changes) {
+            return self.answer(order, Err::<Accepted, _>(unreached(&stop)));
+        }
+        // What cannot be removed now is, later.
+        self.forget_rows_now();
+        let accepted = Accepted {
+            will: format!("drops what is kept of operation {of}"),
+            operation: None,
+        };
+        self.answer(order, Ok(accepted));
     }
 
     /// Opens an operation about backups, to be carried out; `None`: the stack is another agent's.

@@ -293,11 +293,19 @@ impl Stack {
             return;
         }
         self.forgot_rows_at = Some(now);
+        self.forget_rows_now();
+    }
+
+    pub(super) fn forget_rows_now(&mut self) {
         // A ledger that was begun anew knows of none, and what was kept may be all that there is.
         if self.record.taken_back.is_empty() {
             return;
         }
-        let known = self.record.taken_back.keys().copied().collect();
+        let taken = self.record.taken_back.iter();
+        let known = taken
+            .filter(|(_, taken)| !taken.is_dropped())
+            .map(|(of, _)| *of)
+            .collect();
         if let Err(error) = self.edges.rows.keep_only(&self.settings.name, &known) {
             tracing::warn!(stack = %self.settings.name, %error, "rows that were kept are not removed");
         }

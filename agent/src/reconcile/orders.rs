@@ -42,7 +42,11 @@ impl Stack {
         let act = self.heard_from(&order);
         let schema_fits = match order.act {
             ActKind::Rollback { schema_fits } => schema_fits,
-            ActKind::Backup { .. } | ActKind::VerifyBackup { .. } | ActKind::DropBeside => {
+            ActKind::DropRows { of } => return self.order_to_drop_rows(order, act, of),
+            ActKind::Backup { .. }
+            | ActKind::VerifyBackup { .. }
+            | ActKind::PutIn { .. }
+            | ActKind::DropBeside => {
                 return Box::pin(self.order_about_backups(order, act)).await;
             }
             ActKind::Restore => return Box::pin(self.order_to_restore(order, act)).await,
@@ -71,6 +75,8 @@ impl Stack {
             | ActKind::Backup { .. }
             | ActKind::VerifyBackup { .. }
             | ActKind::DropBeside
+            | ActKind::PutIn { .. }
+            | ActKind::DropRows { .. }
             | ActKind::Restore => return,
         };
         self.answer(order, done.unwrap_or_else(|stop| Err(broken(&stop))));
@@ -116,6 +122,8 @@ impl Stack {
             ActKind::Backup { .. }
             | ActKind::VerifyBackup { .. }
             | ActKind::DropBeside
+            | ActKind::PutIn { .. }
+            | ActKind::DropRows { .. }
             | ActKind::Restore => order::unless_busy(&self.record).err().map(Refusal::from),
             _ => {
                 // What has waited for this begins at once.

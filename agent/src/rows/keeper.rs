@@ -1,14 +1,14 @@
 //! Keeps rows in a state directory.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use config::settings::PreserveSettings;
+use config::settings::{PgName, PreserveSettings};
 use state::durable::FileSystem;
-use state::integrity::{Look, Seen};
+use state::integrity::{Look, Seen, moved};
 use state::name::{Digest, StackName};
 use state::taken_back::{PutIn, Saved, TakenBack};
 
@@ -145,6 +145,7 @@ impl Keeper {
         // What is kept is kept: counting takes what is left of the time, and that it fails is told.
         let most = taken.place.settings.count_within;
         let before = counted(&then, most, deadline).await;
+        let parts = partitions(&then).await?;
         then.end().await;
         let after = match Link::to(login, deadline.left()?).await {
             Ok(now) => {
@@ -156,8 +157,68 @@ impl Keeper {
             Err(_) => None,
         };
         manifest.seen = Some(Seen { before, after });
+        let gone = unaccounted(manifest, &parts, version_table);
+        manifest.words.extend(gone);
         Ok(())
     }
+}
+
+/// The table that each partition is of, both as the catalogue writes them.
+async fn partitions(link: &Link) -> Result<BTreeMap<String, String>, BackupError> {
+    let rows = link
+        .rows(
+            "SELECT format('%I.%I', n.nspname, c.relname), format('%I.%I', o.nspname, p.relname) \
+             FROM pg_catalog.pg_inherits i \
+             JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+             JOIN pg_catalog.pg_class p ON p.oid = i.inhparent JOIN pg_catalog.pg_namespace o ON o.oid = p.relnamespace \
+             WHERE c.relispartition",
+        )
+        .await?;
+    let text = |row: &tokio_postgres::SimpleQueryRow, at: usize| row.get(at).unwrap_or_default().to_owned();
+    Ok(rows.iter().map(|row| (text(row, 0), text(row, 1))).collect())
+}
+
+/// What has gone without a word of the script's: rows that went with others, partitions, what a function has deleted.
+/// Found by counting, so that it may be whoever serves since who has removed it.
+fn unaccounted(
+    manifest: &Manifest,
+    partitions: &BTreeMap<String, String>,
+    version_table: (&PgName, &PgName),
+) -> Vec<String> {
+    let rows = |look: &Option<Look>| look.as_ref().and_then(|look| look.rows.clone());
+    let seen = manifest.seen.as_ref();
+    let Some((before, after)) = seen.and_then(|seen| rows(&seen.before).zip(rows(&seen.after))) else {
+        return Vec::new();
+    };
+    let plain = |name: &str| name.replace('"', "");
+    let mut gone: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+    for (table, then, now) in moved(&before, &after) {
+        let mut root = &table;
+        while let Some(parent) = partitions.get(root) {
+            root = parent;
+        }
+        let sum = gone.entry(plain(root)).or_default();
+        *sum = (sum.0 + then, sum.1 + now);
+    }
+    gone.remove(&format!("{}.{}", version_table.0, version_table.1));
+    let kept = |table: &str| -> u64 {
+        let of_it = |item: &&Item| {
+            let rows = matches!(item.what, What::Table | What::Rows);
+            rows && plain(&format!("{}.{}", item.schema, item.table)) == table
+        };
+        manifest.items.iter().filter(of_it).map(|item| item.rows).sum()
+    };
+    let lines = gone.into_iter().filter_map(|(table, (then, now))| {
+        let (fewer, kept) = (then.saturating_sub(now), kept(&table));
+        let shown = table.strip_prefix("public.").unwrap_or(&table);
+        (fewer > kept).then(|| {
+            format!(
+                "{shown}: {fewer} rows fewer than in the copy, and {kept} kept: the others are in the backup of the copy, \
+                 where it is not the release that serves since that has removed them"
+            )
+        })
+    });
+    lines.collect()
 }
 
 /// The rows of every table, as far as they can be counted in the time that is set aside for it: nobody waits. `most`: zero

@@ -89,19 +89,58 @@ pub(super) fn lost(
             Loss::Values { .. } | Loss::Unclear(_) => {
                 words.push(format!("{loss}: it is in the copy, and in the backup of it"));
             }
-            Loss::Table(_) | Loss::Column { .. } | Loss::Type { .. } => {}
+            Loss::Table(_) | Loss::Column { .. } | Loss::Type { .. } => {
+                words.extend(not_found(loss, had, &found).map(|why| format!("{loss}: {why}")));
+            }
         }
     }
     found.extend(own.iter().cloned().map(Lost::Own));
     (found, words)
 }
 
-/// The table that a script names: with its schema, or the one of that name that there is.
-fn named<'a>(name: &str, tables: &'a [Table]) -> Option<&'a Table> {
-    let mut parts = name.rsplit('.').map(|part| match part.strip_prefix('"') {
+/// Why nothing is kept of what a script says that it destroys; `None`: it is.
+fn not_found(loss: &Loss, had: &[Table], found: &[Lost]) -> Option<&'static str> {
+    let (table, column) = match loss {
+        Loss::Table(table) => (table, None),
+        Loss::Column { table, column } | Loss::Type { table, column, .. } => (table, Some(column)),
+        Loss::Rows { .. } | Loss::Values { .. } | Loss::Unclear(_) => return None,
+    };
+    let Some(table) = named(table, had) else {
+        return Some(
+            "no table of that name was compared: what it had, if anything, is in the backup of the copy",
+        );
+    };
+    let column = column.map(|column| plain(column));
+    let is_it = |lost: &Lost| match lost {
+        Lost::Table(gone) => gone == table,
+        Lost::Column(of, gone)
+        | Lost::Type {
+            table: of,
+            column: gone,
+            ..
+        } => of == table && column.as_ref() == Some(&gone.name),
+        Lost::Rows { .. } | Lost::Own(_) => false,
+    };
+    if found.iter().any(is_it) {
+        return None;
+    }
+    Some(match &column {
+        Some(column) if table.column(column).is_none() => "the copy has no such column",
+        _ => "it is there as it was, and nothing of it is kept",
+    })
+}
+
+/// A name as the catalogue has it.
+fn plain(part: &str) -> String {
+    match part.strip_prefix('"') {
         Some(quoted) => quoted.trim_end_matches('"').replace("\"\"", "\""),
         None => part.to_lowercase(),
-    });
+    }
+}
+
+/// The table that a script names: with its schema, or the one of that name that there is.
+fn named<'a>(name: &str, tables: &'a [Table]) -> Option<&'a Table> {
+    let mut parts = name.rsplit('.').map(plain);
     let (name, schema) = (parts.next()?, parts.next());
     let mut of_that_name = tables
         .iter()
@@ -274,6 +313,49 @@ mod tests {
             &["backtests id:int", "more id:int"],
             &[],
             &[],
+        );
+    }
+
+    #[test]
+    fn what_a_script_announces_and_nobody_finds_is_said() {
+        let column = |table: &str, column: &str| Loss::Column {
+            table: table.to_owned(),
+            column: column.to_owned(),
+        };
+        let losses = vec![
+            column("backtests", "interval"),
+            column("public.backtests", "\"name\""),
+            column("backtests", "other"),
+            column("gone", "x"),
+            Loss::Table(String::from("gone")),
+            Loss::Table(String::from("backtests")),
+            Loss::Table(String::from("part_1")),
+            Loss::Type {
+                table: String::from("backtests"),
+                column: String::from("id"),
+                to: String::from("INTEGER"),
+            },
+        ];
+        let losses = Losses::from([("b2".parse().unwrap(), losses)]);
+        let had = [
+            table("backtests id:int interval:text name:text"),
+            table("gone id:int x:int"),
+        ];
+        let has = [table("backtests id:int name:text")];
+        let version = ("public".parse().unwrap(), "alembic_version".parse().unwrap());
+        let (found, words) = lost(&had, &has, (&version.0, &version.1), &losses, &[]);
+        assert_eq!(found.len(), 2);
+        assert_eq!(
+            words,
+            [
+                "the column \"name\" of public.backtests: it is there as it was, and nothing of it is kept",
+                "the column other of backtests: the copy has no such column",
+                "the table backtests: it is there as it was, and nothing of it is kept",
+                "the table part_1: no table of that name was compared: what it had, if anything, is in the backup of \
+                 the copy",
+                "what does not fit into INTEGER of the column id of backtests: it is there as it was, and nothing of \
+                 it is kept",
+            ]
         );
     }
 

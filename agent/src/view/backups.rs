@@ -97,8 +97,8 @@ pub struct TakenBackRow {
     pub at: Timestamp,
     /// The revisions that were taken back.
     pub revisions: Vec<String>,
-    /// `in_copy`: it is still to be read out of the copy; `kept`: until these revisions are there again; `put_back`; or
-    /// `nothing`: nothing was lost.
+    /// `in_copy`: it is still to be read out of the copy; `kept`: until these revisions are there again; `put_back`;
+    /// `dropped`: by a person; or `nothing`: nothing was lost.
     pub state: String,
     /// The rows that are kept.
     pub rows: u64,
@@ -132,6 +132,7 @@ impl TakenBackRow {
         let saved = taken.saved.clone().unwrap_or_default();
         let put_in = taken.put_in.clone().unwrap_or_default();
         let state = match (&taken.saved, &taken.put_in) {
+            (_, Some(put_in)) if put_in.dropped => "dropped",
             (_, Some(put_in)) if put_in.waiting.is_empty() => "put_back",
             (_, Some(_)) => "kept",
             (None, None) => "in_copy",

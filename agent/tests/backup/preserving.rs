@@ -263,6 +263,45 @@ async fn what_has_no_place_yet_waits_and_what_had_is_not_touched_again() {
     );
 }
 
+/// Rows that go with others, and a partition: no script says so.
+#[tokio::test]
+async fn what_goes_without_a_word_is_said() {
+    let sql = "CREATE TABLE users (id int PRIMARY KEY); \
+        CREATE TABLE orders (id int PRIMARY KEY, owner int REFERENCES users ON DELETE CASCADE); \
+        CREATE TABLE parts (at int) PARTITION BY RANGE (at); \
+        CREATE TABLE parts_1 PARTITION OF parts FOR VALUES FROM (0) TO (10); \
+        CREATE TABLE parts_2 PARTITION OF parts FOR VALUES FROM (10) TO (20); \
+        CREATE TABLE all_of_it (at int) PARTITION BY RANGE (at); \
+        CREATE TABLE all_1 PARTITION OF all_of_it FOR VALUES FROM (0) TO (10); \
+        INSERT INTO all_of_it VALUES (1), (2); INSERT INTO parts VALUES (1), (2), (11); \
+        INSERT INTO users SELECT generate_series(1, 5); INSERT INTO orders SELECT n, n % 5 + 1 FROM generate_series(1, 20) n";
+    let Some(rows) = Rows::new("wordless", sql).await else {
+        return;
+    };
+    rows.take_back("DELETE FROM users WHERE id > 3; DROP TABLE parts_1; DROP TABLE all_of_it")
+        .await;
+    let table = |name: &str| Loss::Table(name.to_owned());
+    let deleted = Loss::Rows {
+        table: String::from("users"),
+        which: Some(String::from("id > 3")),
+    };
+    let losses = vec![deleted, table("parts_1"), table("all_of_it"), table("never_was")];
+    let saved = rows.save(losses, &[]).await;
+    let rest = "the others are in the backup of the copy, where it is not the release that serves since that has removed them";
+    let none = "no table of that name was compared: what it had, if anything, is in the backup of the copy";
+    assert_eq!(
+        saved.lines,
+        [
+            String::from("all_of_it: 2 rows kept"),
+            String::from("deleted rows of users: 2 rows kept"),
+            format!("the table parts_1: {none}"),
+            format!("the table never_was: {none}"),
+            format!("orders: 8 rows fewer than in the copy, and 0 kept: {rest}"),
+            format!("parts: 2 rows fewer than in the copy, and 0 kept: {rest}"),
+        ]
+    );
+}
+
 #[tokio::test]
 async fn deleted_rows_narrower_types_and_queries_of_the_operators() {
     let sql = "CREATE TABLE prices (id int PRIMARY KEY, price numeric(12, 4), kind text); \

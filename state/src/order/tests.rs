@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::{answer, end_of_pause, retry, taken_up};
+use super::{answer, drop_rows, end_of_pause, put_in, retry, taken_up};
 use crate::fixture::{at, generation, quarantine, record, release, request};
 use crate::health::HealthRecord;
 use crate::hold::Hold;
@@ -206,4 +206,44 @@ fn an_answer_is_given_once_and_a_grant_ends_a_hold() {
     assert_eq!(record.approval.as_ref().unwrap().id(), open.id());
     let refused = answer(&record, Some(&open.id()), Answer::Denied, act("deny")).unwrap_err();
     assert_eq!(refused.why, "nothing waits for an approval");
+}
+
+#[test]
+fn rows_that_are_kept_are_put_in_or_dropped_once() {
+    use crate::observed::SchemaHead;
+    use crate::taken_back::{Losses, PutIn, Saved, TakenBack};
+    let taken = |saved: Option<u64>, put_in: Option<PutIn>| TakenBack {
+        at: at(0),
+        from: SchemaHead::NoTable,
+        to: SchemaHead::NoTable,
+        revisions: Vec::new(),
+        losses: Losses::new(),
+        saved: saved.map(|rows| Saved {
+            rows,
+            ..Saved::default()
+        }),
+        put_in,
+    };
+    let mut record = paused();
+    for (of, taken) in [
+        (1, taken(Some(5), None)),
+        (2, taken(None, None)),
+        (3, taken(Some(5), Some(PutIn::default()))),
+    ] {
+        record.apply(&Change::TakeBack(of, Box::new(taken))).unwrap();
+    }
+    assert!(put_in(&record, 1).is_ok());
+    // Nothing waits, it is in the copy alone, nobody knows of it.
+    for of in [2, 3, 4] {
+        assert!(put_in(&record, of).is_err(), "{of}");
+    }
+    for of in [2, 4] {
+        assert!(drop_rows(&record, of, act("drop-rows")).is_err(), "{of}");
+    }
+    for change in drop_rows(&record, 1, act("drop-rows")).unwrap() {
+        record.apply(&change).unwrap();
+    }
+    assert!(record.taken_back[&1].is_dropped() && record.taken_back[&1].is_over());
+    assert!(drop_rows(&record, 1, act("drop-rows")).is_err());
+    assert!(put_in(&record, 1).is_err());
 }

@@ -1,0 +1,89 @@
+//! `steadfast rows`: what rollbacks have taken out of the database and is kept.
+
+use state::name::StackName;
+
+use super::args::{Common, Follow, RowsCommand};
+use super::failure::{Failure, Outcome};
+use super::operation;
+use super::output;
+use super::reader::Reader;
+use super::reading::Daemon;
+use super::text::{hanging, paragraph, printable};
+use crate::control::protocol::ActBody;
+use crate::view::TakenBackRow;
+
+pub(super) async fn run(common: &Common, command: RowsCommand) -> Outcome {
+    match command {
+        RowsCommand::List { stack, json } => list(common, &stack, json).await,
+        RowsCommand::PutIn {
+            stack,
+            operation,
+            follow,
+        } => put_in(common, &stack, operation, &follow).await,
+        RowsCommand::Drop {
+            stack,
+            operation,
+            yes,
+        } => drop_rows(common, &stack, operation, yes).await,
+    }
+}
+
+async fn list(common: &Common, stack: &StackName, json: bool) -> Outcome {
+    let daemon = Daemon::of(common);
+    let status = daemon.client.status(stack.as_str()).await;
+    let status = status.map_err(|error| daemon.failure(error))?;
+    if json {
+        return output::json(&status.taken_back, 0);
+    }
+    output::print(&text(stack.as_str(), &status.taken_back, &Reader::here()))?;
+    Ok(0)
+}
+
+fn text(stack: &str, all: &[TakenBackRow], reader: &Reader) -> String {
+    if all.is_empty() {
+        return format!("{stack}: no rollback has taken anything out of the database\n");
+    }
+    let one = |row: &TakenBackRow| {
+        let head = format!("operation {}, {}: ", row.operation, reader.full(row.at));
+        let mut text = hanging(&head, &row.state.replace('_', " "), 2, reader.width);
+        for line in &row.lines {
+            text.push_str(&paragraph(2, line, reader.width));
+        }
+        text
+    };
+    all.iter().map(one).collect()
+}
+
+async fn put_in(common: &Common, stack: &StackName, of: u64, follow: &Follow) -> Outcome {
+    let daemon = Daemon::of(common);
+    let body = ActBody {
+        rows_of: Some(of),
+        ..ActBody::default()
+    };
+    let answer = daemon.client.act(stack.as_str(), "put-in", &body).await;
+    let answer = answer.map_err(|error| daemon.failure(error))?;
+    let Some(id) = answer.operation.filter(|_| !follow.no_wait) else {
+        output::print(&format!("{stack}: begun: {}\n", printable(&answer.will)))?;
+        return Ok(0);
+    };
+    // What became of each thing is told as it ends.
+    operation::follow(&daemon, stack.as_str(), id, follow.timeout).await?;
+    output::print(&format!("{stack}: done\n"))?;
+    Ok(0)
+}
+
+async fn drop_rows(common: &Common, stack: &StackName, of: u64, yes: bool) -> Outcome {
+    let question = format!("{stack}: drop the rows that are kept of operation {of}?");
+    if !yes && !operation::confirm(&question)? {
+        return Err(Failure::new(5, "nothing was done"));
+    }
+    let daemon = Daemon::of(common);
+    let body = ActBody {
+        rows_of: Some(of),
+        ..ActBody::default()
+    };
+    let answer = daemon.client.act(stack.as_str(), "drop-rows", &body).await;
+    answer.map_err(|error| daemon.failure(error))?;
+    output::print(&format!("{stack}: what was kept of operation {of} is dropped\n"))?;
+    Ok(0)
+}
