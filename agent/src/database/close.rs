@@ -15,11 +15,11 @@ use super::{DatabaseError, Session};
 /// How long a session may take to end.
 const SETTLE: Duration = Duration::from_secs(10);
 
-/// Between two looks.
-const LOOK: Duration = Duration::from_millis(150);
+/// Between two looks. All of them are time in which nobody is served.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// A session that was let in just before the bar is not seen at once: so many looks in a row find none.
-const EMPTY_LOOKS: usize = 2;
+const EMPTY_LOOKS: usize = 3;
 
 /// "tuple concurrently updated": of two who change a database at a time, one is refused.
 const CONCURRENTLY: &str = "XX000";

@@ -90,7 +90,10 @@ impl Stack {
         let Some(due) = self.backup_due() else {
             return Ok(());
         };
-        let of_a_copy = matches!(due, Due::Copy(..));
+        let of_a_copy = match &due {
+            Due::Copy(_, name) => Some(name.clone()),
+            _ => None,
+        };
         let of_rows = match due {
             Due::PutIn(of) => Some(of),
             _ => None,
@@ -133,14 +136,20 @@ impl Stack {
         if begun.is_none() {
             return Ok(());
         }
-        self.backup_problem = match self.carry_on().await? {
+        let end = self.carry_on().await?;
+        let is_done = matches!(end, End::Done);
+        self.backup_problem = match end {
             End::Done => None,
             End::Failed { why, .. } => Some(why),
             // It is no failure, and it is tried again.
             End::GaveWay => self.backup_problem.take(),
         };
         // What fails again and again of a copy must not keep the schedule waiting, nor fill the disk.
-        if of_a_copy {
+        if let Some(copy) = of_a_copy {
+            if is_done {
+                // It is gone, whether or not that can be seen now.
+                self.beside.retain(|beside| beside.name != copy);
+            }
             self.copy_tried = self
                 .backup_problem
                 .as_ref()
@@ -157,7 +166,7 @@ impl Stack {
             // It says nothing about when a backup may be made.
             return Ok(());
         }
-        if self.record.operation.is_none() {
+        if self.record.operation.is_none() && !is_done {
             self.backup_not_before = Some(self.now().plus(PATIENCE));
         }
         self.see_backups();

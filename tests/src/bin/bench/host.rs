@@ -38,7 +38,7 @@ pub(crate) fn must_have_images() -> Result<()> {
     Ok(())
 }
 
-/// Removes containers (in one call: the engine does several at once), networks and marker volumes.
+/// Removes containers (in one call: the engine does several at once), networks and volumes.
 pub(crate) fn clear() {
     crate::swarm::clear();
     let own = |kind: &[&str]| {
@@ -52,6 +52,8 @@ pub(crate) fn clear() {
     remove(&["rm", "-f", "-v"], &containers);
     let networks = own(&["network", "ls", "-q", "--filter", &format!("name=^{PREFIX}")]);
     remove(&["network", "rm"], &networks);
+    let labelled = own(&["volume", "ls", "-q", "--filter", &label]);
+    remove(&["volume", "rm"], &labelled);
     let marker = format!("name=io.steadfast.owner.{PREFIX}");
     remove(
         &["volume", "rm"],

@@ -1,6 +1,8 @@
 //! `make bench`: Steadfast against raw calls of the same engine and against Swarm, in one run. Prints
 //! ratios and writes `target/bench.json`. Whatever it made is removed at the end, and at Ctrl-C.
 
+mod daemon;
+mod database;
 mod fall;
 mod footprint;
 mod host;
@@ -21,7 +23,7 @@ use anyhow::Result;
 use report::Report;
 
 /// All of it together; a hung engine must not hang the bench.
-const AT_MOST: Duration = Duration::from_secs(15 * 60);
+const AT_MOST: Duration = Duration::from_secs(25 * 60);
 
 fn main() -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -73,7 +75,7 @@ async fn measure(report: &mut Report) -> Result<()> {
     let mut daemons = Vec::new();
     if wanted("footprint") {
         for services in footprint::SERVICES {
-            daemons.push(footprint::Daemon::start(services).await?);
+            daemons.push(footprint::Idle::start(services).await?);
         }
     }
     let crowd = if wanted("pass") {
@@ -83,6 +85,9 @@ async fn measure(report: &mut Report) -> Result<()> {
     };
     if wanted("rollback") {
         Box::pin(rollback::measure(report)).await?;
+    }
+    if wanted("database") {
+        Box::pin(database::measure(report)).await?;
     }
     if let Some(crowd) = crowd {
         Box::pin(crowd.measure(report)).await?;

@@ -133,6 +133,19 @@ pub(crate) fn until_serves(port: u16, version: &str, within: Duration) -> Result
     )
 }
 
+/// Asks without pause until nobody answers; when the first question was put that had no answer.
+pub(crate) fn until_silent(port: u16, within: Duration) -> Result<Instant> {
+    let begun = Instant::now();
+    while begun.elapsed() < within {
+        let asked = Instant::now();
+        if !ask(port).is_ok_and(|answer| answer.starts_with("HTTP/1.1 200")) {
+            return Ok(asked);
+        }
+        thread::sleep(ASK_EVERY);
+    }
+    bail!("port {port} answered for {} s", within.as_secs())
+}
+
 fn ask(port: u16) -> std::io::Result<String> {
     let limit = Duration::from_millis(500);
     let address = SocketAddr::from(([127, 0, 0, 1], port));
