@@ -129,6 +129,10 @@ fn name(open: &Open, heard: Heard, stop: Stop) -> String {
     match &open.last {
         None if before => about(0, "before-started"),
         None => format!("{}.opened", open.kind),
+        // The last of these is the one with which it is done.
+        Some(Event::Started { index }) if before && matches!(heard, Heard::Nothing | Heard::Look) => {
+            about(*index, "under-way")
+        }
         Some(Event::Started { index }) => {
             let looks = open.steps.get(*index).is_some_and(Step::only_looks);
             about(

@@ -14,6 +14,8 @@ use steadfast_tests::lab::{Deed, Engine};
 pub(super) use self::story::{Cause, Round, Story};
 use super::{Scenario, newest, once};
 
+mod restore;
+mod schema;
 mod sound;
 mod story;
 
@@ -23,6 +25,9 @@ pub(super) const ALL: &[Scenario] = &[
     once("killed_in_a_rollback", |engine| {
         told(engine, "killback", ROLLBACKS)
     }),
+    once("killed_in_a_migration", schema::few),
+    once("killed_in_a_restore", restore::few),
+    once("a_restore_of_a_gigabyte_is_killed", restore::many).asked_for(restore::KILLS),
     newest("the_engine_is_struck_in_every_kind_of_operation", struck),
     once("soak_of_kills", soak).asked_for(SOAK),
     newest("soak_of_engine_strikes", soak_of_strikes).asked_for(STRIKES),
@@ -183,17 +188,53 @@ fn soak(engine: &Engine) -> Result<()> {
     if let Some(story) = story {
         story.end()?;
     }
-    let name = |round: &Round| format!("{}.{}", round.cause.kind(), round.point);
-    let missed: BTreeSet<String> = reachable()
-        .iter()
-        .map(name)
-        .filter(|name| !hit.contains(name))
-        .collect();
+    let mut all: Vec<String> = reachable().iter().map(Round::name).collect();
+    if whole {
+        kills += migrations(engine, &mut dice, &mut hit, &mut broken)?;
+        all.extend(schema::reachable().into_iter().map(|way| way.point));
+    }
+    let missed: BTreeSet<String> = all.into_iter().filter(|name| !hit.contains(name)).collect();
     eprintln!("hit: {}\nnot hit: {}", words(&hit), words(&missed));
     println!("kills {kills} points {} violations {}", hit.len(), broken.len());
     ensure!(broken.is_empty(), "{}", broken.join("\n"));
     ensure!(!whole || missed.is_empty(), "never reached: {}", words(&missed));
     Ok(())
+}
+
+/// Likewise, where the schema is moved: a whole turn. How many kills that were.
+fn migrations(
+    engine: &Engine,
+    dice: &mut fastrand::Rng,
+    hit: &mut BTreeSet<String>,
+    broken: &mut Vec<String>,
+) -> Result<usize> {
+    let mut left = schema::reachable();
+    dice.shuffle(&mut left);
+    let (mut kills, mut story) = (0, None);
+    while let Some(mut way) = left.pop().filter(|_| broken.len() < 10) {
+        way.again = (0..dice.usize(0..3)).map(|_| dice.usize(1..9)).collect();
+        let mut now: schema::Moved = match story.take() {
+            Some(story) => story,
+            None => schema::Moved::begin(engine, &format!("soakschema{}", broken.len()))?,
+        };
+        let ended = now.round(&way);
+        kills += std::mem::take(&mut now.kills);
+        hit.append(&mut now.hit);
+        match ended {
+            Ok(()) => story = Some(now),
+            Err(error) => {
+                eprintln!("seed {}, {way:?}: {error:?}", seed());
+                broken.push(format!("{way:?}: {error:#}"));
+            }
+        }
+        eprintln!(
+            "{kills} kills in migrations, {} violations: {}",
+            broken.len(),
+            way.point
+        );
+    }
+    story.map_or(Ok(()), schema::Moved::end)?;
+    Ok(kills)
 }
 
 fn number(variable: &str) -> Option<u64> {

@@ -84,19 +84,28 @@ pub(super) fn begun(engine: &Engine, scenario: &str) -> Result<Lab> {
 }
 
 pub(super) fn begun_with(engine: &Engine, scenario: &str, settings: &str) -> Result<Lab> {
+    let lab = prepared(engine, scenario, settings)?;
+    lab.start()?;
+    filled(&lab)?;
+    Ok(lab)
+}
+
+/// All files are there, and the daemon is not started yet.
+pub(super) fn prepared(engine: &Engine, scenario: &str, settings: &str) -> Result<Lab> {
     let lab = Lab::new(engine, scenario)?;
     lab.write("stack/compose.yaml", &stack(8000))?;
     lab.write("stack/.env", &format!("PASSWORD={SECRET}\n"))?;
     lab.settings(settings)?;
     lab.ask("v1.4.0")?;
-    lab.start()?;
+    Ok(lab)
+}
+
+/// The first release runs, and there are rows.
+pub(super) fn filled(lab: &Lab) -> Result<()> {
     let good = lab.until_runs("v1.4.0", "good")?;
     ensure!(stands_at(&good, "0001"), "{:#?}", good.schema);
-    sql(
-        &lab,
-        "INSERT INTO backtests (symbol) SELECT 'S' || n FROM generate_series(1, 50) n",
-    )?;
-    Ok(lab)
+    let rows = "INSERT INTO backtests (symbol) SELECT 'S' || n FROM generate_series(1, 50) n";
+    sql(lab, rows).map(drop)
 }
 
 /// What no migration of these tests touches.

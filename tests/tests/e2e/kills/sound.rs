@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 use serde_json::Value;
-use steadfast_tests::lab::Lab;
+use state::journal::{Entry, Event, Operation};
+use steadfast_tests::lab::{Lab, word};
 
 /// One container, in its place, of this release, with all that belongs to it; and nothing beside it.
 pub(super) fn one_container(lab: &Lab, tag: &str) -> Result<()> {
@@ -64,6 +65,27 @@ pub(super) fn keepers(lab: &Lab, tag: &str) -> Result<()> {
 fn image_of(lab: &Lab, tag: &str) -> Result<String> {
     let name = format!("steadfast-test/tiny:{tag}");
     lab.engine.docker(&["image", "inspect", "-f", "{{.Id}}", &name])
+}
+
+/// The step of the open operation that was begun last, by its word.
+pub(super) fn under_way(lab: &Lab) -> Result<Option<&'static str>> {
+    let ledger = Connection::open_with_flags(lab.path("state/ledger.db"), OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    let text = |row: &rusqlite::Row<'_>| row.get::<_, String>(0);
+    let sql = "SELECT value FROM operation WHERE ended IS NULL";
+    let Some(open) = ledger.query_row(sql, [], text).optional()? else {
+        return Ok(None);
+    };
+    let open: Operation = serde_json::from_str(&open)?;
+    let sql = "SELECT value FROM journal WHERE operation = ?1 ORDER BY position";
+    let mut journal = ledger.prepare(sql)?;
+    let mut last = "opened";
+    for entry in journal.query_map([i64::try_from(open.id)?], text)? {
+        let entry: Entry = serde_json::from_str(&entry?)?;
+        if let Event::Started { index } = entry.event {
+            last = word(open.plan.steps.get(index).context("no such step")?);
+        }
+    }
+    Ok(Some(last))
 }
 
 /// Every operation has ended well, or is taken back; and the file is whole.
