@@ -500,6 +500,12 @@ fn told(spec: Option<&StackSpec>, by: &Migration, ran: &Ran) -> String {
         .map(str::trim_end)
         .filter(|line| !line.is_empty())
         .collect();
+    // Where a Python program was when it failed says less than with what.
+    let is_traced = lines.iter().any(|line| line.starts_with("Traceback "));
+    let lines: Vec<&str> = lines
+        .into_iter()
+        .filter(|line| !is_traced || !line.starts_with([' ', '\t']))
+        .collect();
     let last = lines.len().saturating_sub(TOLD_LINES);
     let words: Vec<String> = lines[last..]
         .iter()
@@ -575,6 +581,12 @@ mod tests {
             .environment
             .insert(String::from("DATABASE_URL"), Some(url));
         let many: String = (0..50).map(|n| format!("line {n}\n")).collect();
+        let trace = "Traceback (most recent call last):\n  File \"env.py\", line 1\n    run()\nRuntimeError: nobody has tried this\n";
+        let words = told(None, &by, &ran(1, "", trace));
+        assert_eq!(
+            words,
+            "Traceback (most recent call last): | RuntimeError: nobody has tried this"
+        );
         let words = told(
             Some(&spec),
             &by,

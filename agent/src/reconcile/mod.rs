@@ -189,7 +189,7 @@ pub struct Stack {
     asking: BTreeSet<ProbeName>,
     asked: BTreeMap<ProbeName, Moment>,
     healing: BTreeMap<(ServiceName, u32), Healing>,
-    retry: Option<(Backoff, Moment)>,
+    retry: Option<(Backoff, Moment, String)>,
     saved: Option<Moment>,
     collected: Option<Moment>,
     /// How far the step that is under way is, and when that was last shown.
@@ -907,7 +907,7 @@ impl Stack {
                 due(Duration::from_millis(left));
             }
         }
-        if let Some((_, at)) = &self.retry {
+        if let Some((_, at, _)) = &self.retry {
             due(now.until(at).max(AGAIN));
         }
         Requeue(next.max(Duration::from_millis(20)))

@@ -772,9 +772,8 @@ impl Stack {
     pub(super) fn backing_off(&mut self) -> bool {
         let now = self.now();
         match &self.retry {
-            Some((_, at)) if now.until(at) > Duration::ZERO => {
-                self.waits
-                    .push(String::from("another try, after a failure that may pass"));
+            Some((_, at, why)) if now.until(at) > Duration::ZERO => {
+                self.waits.push(format!("another try: {why}"));
                 true
             }
             _ => false,
@@ -790,10 +789,10 @@ impl Stack {
     /// A failure that may pass: not before a while.
     pub(super) fn back_off(&mut self, why: &str) {
         let now = self.now();
-        let (mut backoff, _) = self
+        let mut backoff = self
             .retry
             .take()
-            .unwrap_or_else(|| (crate::backoff::Backoff::new(0.0), now.clone()));
+            .map_or_else(|| crate::backoff::Backoff::new(0.0), |(backoff, ..)| backoff);
         let delay = if bug::is(Bug::NoPatience) {
             Duration::ZERO
         } else {
@@ -802,7 +801,7 @@ impl Stack {
         tracing::warn!(stack = %self.settings.name, "{why}; trying again in {}", state::decide::span(delay));
         self.waits
             .push(format!("the next try, in {}: {why}", state::decide::span(delay)));
-        self.retry = Some((backoff, now.plus(delay)));
+        self.retry = Some((backoff, now.plus(delay), why.to_owned()));
     }
 }
 

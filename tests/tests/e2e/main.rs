@@ -18,6 +18,7 @@ mod registry;
 mod replace;
 mod rollback;
 mod schema;
+mod trouble;
 
 use std::process::ExitCode;
 use std::sync::RwLock;
@@ -108,6 +109,7 @@ fn main() -> ExitCode {
         migrate::ALL,
         fallback::ALL,
         integrity::ALL,
+        trouble::ALL,
         backup::ALL,
         input::ALL,
         plan::ALL,
