@@ -209,6 +209,12 @@ impl<'d> Table<'d> {
         self.entries.iter().any(|(name, _)| name.get_ref() == key)
     }
 
+    /// Whether an array is written there.
+    pub(crate) fn is_array(&self, key: &str) -> bool {
+        let mut all = self.entries.iter();
+        all.any(|(name, value)| name.get_ref() == key && matches!(value.get_ref(), DeValue::Array(_)))
+    }
+
     /// The value of `key`, read by `read`; `None` when it is absent or wrong (which is then reported).
     pub(crate) fn get<T>(
         &mut self,

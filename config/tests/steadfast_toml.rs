@@ -14,7 +14,10 @@ use std::time::{Duration, Instant};
 use expect_test::{Expect, expect};
 use state::backup::Proof;
 use state::migration_tool::UpgradeBy;
-use steadfast_config::settings::{ComposeFiles, ForeignSessions, ProbeKind, Schedule, Settings, load, parse};
+use state::migrations::VersionRows;
+use steadfast_config::settings::{
+    ComposeFiles, ForeignSessions, MigrationSettings, ProbeKind, Schedule, Settings, load, parse,
+};
 
 fn read(text: &str) -> Settings {
     match parse(Path::new("steadfast.toml"), text) {
@@ -559,7 +562,10 @@ fn what_moves_a_schema_is_said_whole_or_not_at_all() {
     let database = stack.database.unwrap();
     assert_eq!(database.foreign_sessions, ForeignSessions::End);
     let tool = database.migrations.tool.unwrap();
-    assert_eq!(tool.program, ["python3", "-m", "alembic"]);
+    assert_eq!(
+        tool.commands.history,
+        ["python3", "-m", "alembic", "history", "--verbose"]
+    );
     assert_eq!(tool.workdir.as_deref(), Some("/app"));
     assert_eq!(
         (tool.timeout, tool.lock_timeout),
@@ -581,6 +587,118 @@ fn what_moves_a_schema_is_said_whole_or_not_at_all() {
         steadfast.toml:7:8: stack.a.database.migrations.tool: "alembc" is not one of the possible values (did you mean "alembic"?)
         steadfast.toml:8:1: stack.a.database.migrations.program: there is no program (write program = ["python3", "-m", "alembic"])
         steadfast.toml:9:11: stack.a.database.migrations.workdir: "app" is not an absolute path (write the path from the root: "/…")"#]],
+    );
+}
+
+/// The migrations of a stack whose table for them has these keys.
+fn migrations(keys: &str) -> MigrationSettings {
+    let text = format!(
+        "[stack.a]\ndirectory = \"/a\"\nprobe = []\n[stack.a.database]\nservice = \"db\"\n\
+         [stack.a.database.migrations]\n{keys}"
+    );
+    let stack = read(&text).stacks.into_values().next().unwrap();
+    stack.database.unwrap().migrations
+}
+
+#[test]
+fn a_tool_that_is_known_by_name_needs_no_more_than_its_service() {
+    for (name, table, command) in [
+        ("alembic", "alembic_version", "alembic downgrade {revision}"),
+        ("django", "django_migrations", "python3 manage.py shell -v 0 -c"),
+        (
+            "sqlx",
+            "_sqlx_migrations",
+            "sqlx migrate revert --target-version {revision} --source migrations",
+        ),
+        (
+            "flyway",
+            "flyway_schema_history",
+            "flyway -target={revision} undo",
+        ),
+    ] {
+        let read = migrations(&format!("tool = \"{name}\"\nservice = \"api\""));
+        assert_eq!(read.version_table.as_str(), table);
+        let tool = read.tool.unwrap();
+        assert!(tool.commands.downgrade.join(" ").starts_with(command), "{tool:?}");
+        assert_eq!(tool.commands.version, read.version);
+        assert!(read.version.query.contains("{table}"));
+    }
+    let read = migrations(
+        "tool = \"sqlx\"\nservice = \"api\"\nprogram = [\"/usr/local/bin/sqlx\"]\ndirectory = \"/app/db\"\n\
+         version_table = \"applied\"",
+    );
+    assert_eq!(read.version_table.as_str(), "applied");
+    let commands = read.tool.unwrap().commands;
+    assert_eq!(
+        commands.upgrade.unwrap().join(" "),
+        "/usr/local/bin/sqlx migrate run --source /app/db"
+    );
+    assert_eq!(commands.history, ["ls", "-1", "/app/db"]);
+    check_stack(
+        "[stack.a.database]\nservice = \"db\"\n[stack.a.database.migrations]\ntool = \"django\"\nservice = \"api\"\n\
+         directory = \"x\"\nhistory = [\"ls\"]\nupgrade = [\"up\"]\nheads = 3",
+        expect![[r#"
+            steadfast.toml:9:1: stack.a.database.migrations.directory: "directory" means nothing to tool = "django" (take it out)
+            steadfast.toml:10:1: stack.a.database.migrations.history: "history" means nothing to tool = "django" (write tool = "custom", with all of its commands; or take it out)
+            steadfast.toml:11:1: stack.a.database.migrations.upgrade: tool = "django" knows its own command (write "agent" or "stack"; or tool = "custom")
+            steadfast.toml:12:1: stack.a.database.migrations.heads: "heads" is not supported yet (take it out: this version would not act on it)"#]],
+    );
+}
+
+#[test]
+fn a_tool_of_ones_own_says_all_of_it() {
+    let own = "tool = \"custom\"\nservice = \"api\"\ncurrent = \"SELECT max(v) FROM {table};\"\n\
+               history = [\"m\", \"history\"]\ndowngrade = [\"m\", \"down\", \"{revision}\"]\n";
+    let read = migrations(&format!(
+        "{own}upgrade = [\"m\", \"up\"]\nrows = \"applied\"\nsql = [\"m\", \"sql\"]"
+    ));
+    assert_eq!(read.version.query, "SELECT max(v) FROM {table}");
+    assert_eq!(read.version.rows, VersionRows::Applied);
+    assert_eq!(read.version_table.as_str(), "schema_migrations");
+    let tool = read.tool.unwrap();
+    assert_eq!(tool.upgrade, UpgradeBy::Agent);
+    assert_eq!(
+        (tool.commands.upgrade_to, tool.commands.upgrade.unwrap().len()),
+        (None, 2)
+    );
+    assert_eq!(tool.commands.way_back.unwrap(), ["m", "sql"]);
+    let tool = migrations(&format!("{own}upgrade = [\"m\", \"up\", \"{{revision}}\"]"))
+        .tool
+        .unwrap();
+    assert_eq!(tool.commands.upgrade, tool.commands.upgrade_to);
+    let tool = migrations(&format!("{own}upgrade = \"stack\"")).tool.unwrap();
+    assert_eq!((tool.upgrade, tool.commands.upgrade), (UpgradeBy::Stack, None));
+
+    let begun = "[stack.a.database]\nservice = \"db\"\n[stack.a.database.migrations]\ntool = \"custom\"\nservice = \"api\"\n";
+    check_stack(
+        begun,
+        expect![[r#"
+        steadfast.toml:7:1: stack.a.database.migrations.tool: nothing says how the database is asked where its schema stands (add current = "SELECT version FROM {table}")
+        steadfast.toml:7:1: stack.a.database.migrations.tool: nothing says what revisions an image has (add history = ["/app/migrate.sh", "history"])
+        steadfast.toml:7:1: stack.a.database.migrations.tool: nothing says how the schema is taken back (add downgrade = ["/app/migrate.sh", "down", "{revision}"])
+        steadfast.toml:7:1: stack.a.database.migrations.tool: nothing says how the schema is brought up (add upgrade = ["/app/migrate.sh", "up", "{revision}"]; or "stack", where the services do it)"#]],
+    );
+    check_stack(
+        &format!(
+            "{begun}program = [\"m\"]\ncurrent = \"DELETE FROM t\"\nhistory = []\ndowngrade = [\"m\"]\n\
+             upgrade = \"agent\"\nrows = \"all\""
+        ),
+        expect![[r#"
+            steadfast.toml:9:1: stack.a.database.migrations.program: "program" means nothing to tool = "custom" (take it out)
+            steadfast.toml:10:11: stack.a.database.migrations.current: this is no query (write one SELECT with one column: a row for each revision)
+            steadfast.toml:11:1: stack.a.database.migrations.history: there is no program (write history = ["/app/migrate.sh"])
+            steadfast.toml:12:1: stack.a.database.migrations.downgrade: nothing in it says where to (write {revision} where the revision is to stand)
+            steadfast.toml:13:1: stack.a.database.migrations.upgrade: nothing says how the schema is brought up (add upgrade = ["/app/migrate.sh", "up", "{revision}"]; or "stack", where the services do it)
+            steadfast.toml:14:8: stack.a.database.migrations.rows: "all" is not one of the possible values (it is one of "heads", "applied")"#]],
+    );
+    check_stack(
+        &format!(
+            "{begun}current = \"SELECT 1; SELECT 2\"\nhistory = \"m\"\ndowngrade = [\"m {{revision}}\"]\nupgrade = []"
+        ),
+        expect![[r#"
+            steadfast.toml:9:11: stack.a.database.migrations.current: this is no query (write one SELECT with one column: a row for each revision)
+            steadfast.toml:10:11: stack.a.database.migrations.history: expected an array, found the string "m" (write history = ["m"])
+            steadfast.toml:12:1: stack.a.database.migrations.upgrade: there is no program (write upgrade = ["/app/migrate.sh"])"#]],
     );
 }
 

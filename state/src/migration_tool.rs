@@ -1,16 +1,31 @@
-//! What moves a schema, and how it is called. Which command does what is known here, and nowhere else.
+//! What moves a schema, and how it is called. All that tells one tool from another is a value here ([`Commands`]): whoever
+//! calls it, reads it or asks the database asks that, and never which tool it is.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod presets;
+mod printed;
+
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::migrations::{History, NoHistory};
+use crate::desired::MigrationWish;
+use crate::migrations::{History, VersionRows};
 use crate::name::{ImageId, Revision, ServiceName};
 use crate::observed::SchemaHead;
+use crate::schema_fit::head;
+
+pub use printed::{Printed, Unreadable};
+
+/// In an argument, where the schema is to go.
+pub const REVISION: &str = "{revision}";
+/// In a query, where the version table is.
+pub const TABLE: &str = "{table}";
 
 /// How long a command that only reads the scripts of an image may take.
 const READ_WITHIN: Duration = Duration::from_secs(120);
+/// So much of an argument is told.
+const TOLD: usize = 60;
 
 /// Who brings the schema up to a new release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -28,8 +43,8 @@ pub enum UpgradeBy {
 pub struct MigrationTool {
     /// The service whose image has the scripts, and whose environment reaches the database.
     pub service: ServiceName,
-    /// The program, with its own arguments.
-    pub program: Vec<String>,
+    /// How it is called.
+    pub commands: Commands,
     /// Where it is run; `None`: where the service runs.
     pub workdir: Option<String>,
     /// How long one command may take.
@@ -38,6 +53,79 @@ pub struct MigrationTool {
     pub lock_timeout: Duration,
     /// Who upgrades.
     pub upgrade: UpgradeBy,
+    /// What leads back where the tool does not.
+    pub beside: Beside,
+}
+
+/// What leads back where the tool does not.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Beside {
+    /// The revisions that the operator has SQL for.
+    pub by_hand: BTreeSet<Revision>,
+    /// Whether a backup may be gone back to, and nobody is asked.
+    pub backup: bool,
+}
+
+/// All that tells one tool from another: the commands, and how the database is asked how far it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Commands {
+    /// Says what revisions there are, without a database.
+    pub history: Vec<String>,
+    /// What that prints.
+    pub prints: Printed,
+    /// What it asks the database, and what the answer says.
+    pub version: VersionTable,
+    /// Brings the schema up to all that there is. `None`: nobody asks it to.
+    pub upgrade: Option<Vec<String>>,
+    /// Brings it up to [`REVISION`]. `None`: it has no word for that.
+    pub upgrade_to: Option<Vec<String>>,
+    /// Takes it back to [`REVISION`].
+    pub downgrade: Vec<String>,
+    /// How [`REVISION`] is said.
+    pub goes: Goes,
+    /// What it calls a schema with nothing applied.
+    pub base: &'static str,
+    /// Writes the SQL of the way back from the newest revision to the first, without a database, each revision after a
+    /// line of `-- Running downgrade REVISION -> `. `None`: it has no word for that.
+    pub way_back: Option<Vec<String>>,
+    /// Why a revision may have no way back.
+    pub one_way: &'static str,
+}
+
+/// How a head is said to a tool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Goes {
+    /// To one revision.
+    ToOne,
+    /// To all of them, with commas between.
+    ToAll,
+    /// Of each group that is crossed to the revision that it is to stand at, with commas between. A group is what
+    /// stands before the first full stop: the application, where a project has several.
+    ToOneOfEach,
+    /// Back over all revisions down to this one, and this one too.
+    Over,
+}
+
+/// How the database is asked how far it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VersionTable {
+    /// A query of one column, a row for each revision; [`TABLE`] is the table.
+    pub query: String,
+    /// What the rows are.
+    pub rows: VersionRows,
+    /// How a revision that other means than the tool have taken back is written down as such.
+    pub forget: Forget,
+}
+
+/// How the version table is brought to say that revisions were taken back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Forget {
+    /// This column has the heads: all rows are written anew.
+    Rewrite(&'static str),
+    /// This expression gives the revision of a row, and the row goes.
+    Delete(&'static str),
+    /// Nobody knows: whoever takes them back does that too.
+    Nothing,
 }
 
 /// One command of the tool, whole.
@@ -58,55 +146,208 @@ pub struct Migration {
     pub lock_timeout: Duration,
 }
 
-/// What the tool printed is not what it prints.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Unreadable {
-    /// A line that says nothing of a revision.
-    #[error("this is no line of its history: {0}")]
-    Line(String),
-    /// The revisions make no history.
-    #[error(transparent)]
-    History(#[from] NoHistory),
+impl Migration {
+    /// The command, for people: of a script the beginning.
+    pub fn words(&self) -> String {
+        let words = self.command.iter().map(|word| {
+            let line = word.lines().find(|line| !line.trim().is_empty());
+            let told: String = line.unwrap_or_default().chars().take(TOLD).collect();
+            if told.len() == word.len() {
+                told
+            } else {
+                format!("{told}…")
+            }
+        });
+        words.collect::<Vec<_>>().join(" ")
+    }
 }
 
 impl MigrationTool {
     /// Reads all revisions out of `image`, without a database.
     pub fn history(&self, image: &ImageId) -> Migration {
-        Migration {
-            within: self.timeout.min(READ_WITHIN),
-            ..self.call(image, &["history", "--verbose"])
+        self.reading(image, &self.commands.history)
+    }
+
+    /// Writes, without a database, what it would do on its way back from the newest revision to the first. `None`: it has
+    /// no word for it.
+    pub fn way_back(&self, image: &ImageId) -> Option<Migration> {
+        let command = self.commands.way_back.as_ref()?;
+        Some(self.reading(image, command))
+    }
+
+    /// Where the schema stands when what is asked for is applied. `is`, `runs`: where it stands, and what the release that
+    /// runs has, as far as that is known.
+    pub fn wanted(
+        &self,
+        wish: &MigrationWish,
+        history: &History,
+        is: Option<&SchemaHead>,
+        runs: Option<&History>,
+    ) -> Result<SchemaHead, String> {
+        let in_groups = self.commands.goes == Goes::ToOneOfEach;
+        match wish {
+            MigrationWish::Revision(revision) if in_groups => Err(format!(
+                "{revision} says of one application alone where it is to stand"
+            )),
+            MigrationWish::Revision(revision) => history.at(revision).map_err(|why| why.to_string()),
+            MigrationWish::Release | MigrationWish::Head => {
+                let mut all = history.heads();
+                if let Some(SchemaHead::At(revisions)) = is.filter(|_| in_groups) {
+                    // An application that was taken out of the project has left its rows behind, and nobody has its scripts.
+                    let known = |revision: &Revision| {
+                        let mut of = [Some(history), runs].into_iter().flatten();
+                        of.any(|history| history.revisions().any(|one| group(one) == group(revision)))
+                    };
+                    all.extend(revisions.iter().filter(|revision| !known(revision)).cloned());
+                }
+                Ok(SchemaHead::At(all))
+            }
         }
     }
 
-    /// Writes, without a database, what it would do on its way back from the newest revision to the first. Where there are
-    /// several newest ones it has no word for it.
-    pub fn way_back(&self, image: &ImageId) -> Migration {
-        Migration {
-            within: self.timeout.min(READ_WITHIN),
-            ..self.call(image, &["downgrade", "head:base", "--sql"])
-        }
-    }
-
-    /// Brings the schema up to `to`, which is all of `heads`, or one revision. `None`: the tool has no word for it.
-    pub fn upgrade(&self, image: &ImageId, to: &SchemaHead, heads: &BTreeSet<Revision>) -> Option<Migration> {
-        let to = match to {
-            SchemaHead::At(revisions) if revisions == heads && !heads.is_empty() => "heads",
-            other => the_one(other)?,
+    /// Brings the schema up to `to`. `Err`: why the tool has no word for it.
+    pub fn upgrade(
+        &self,
+        image: &ImageId,
+        history: &History,
+        to: &SchemaHead,
+        crossed: &[Revision],
+    ) -> Result<Migration, String> {
+        let none = BTreeSet::new();
+        let revisions = match to {
+            SchemaHead::NoTable => &none,
+            SchemaHead::At(revisions) => revisions,
         };
-        Some(self.call(image, &["upgrade", to]))
+        let heads = history.heads();
+        let is_all = !heads.is_empty() && heads.is_subset(revisions);
+        let tips = history.tips(to);
+        let whole = self.commands.upgrade.as_ref().filter(|_| is_all);
+        let command = match (whole.or(self.commands.upgrade_to.as_ref()), self.upgrade) {
+            (Some(command), _) => command,
+            // It is called by nobody.
+            (None, UpgradeBy::Stack) => &Vec::new(),
+            (None, UpgradeBy::Agent) => {
+                return Err(format!(
+                    "the tool goes up to all that there is, and not to {}",
+                    head(to)
+                ));
+            }
+        };
+        if !is_all && self.commands.version.rows == VersionRows::Applied {
+            let with_it = history.closure(&tips).map_err(|why| why.to_string())?;
+            if let Some(more) = with_it.difference(revisions).next() {
+                return Err(format!(
+                    "the tool would apply {more} on its way, which is not wanted"
+                ));
+            }
+        }
+        // Up it goes to where it is to stand.
+        let goes = match self.commands.goes {
+            Goes::Over => Goes::ToOne,
+            goes => goes,
+        };
+        self.call(image, command, || self.aim(goes, history, to, crossed))
     }
 
-    /// Takes the schema back to `to`. `None`: the tool has no word for it.
-    pub fn downgrade(&self, image: &ImageId, to: &SchemaHead) -> Option<Migration> {
-        Some(self.call(image, &["downgrade", the_one(to)?]))
+    /// Takes the schema back to `to`, over all that is crossed. `Err`: why the tool has no word for it.
+    pub fn downgrade(
+        &self,
+        image: &ImageId,
+        history: &History,
+        to: &SchemaHead,
+        crossed: &[Revision],
+    ) -> Result<Migration, String> {
+        let one_way: Vec<&Revision> = crossed
+            .iter()
+            .filter(|revision| history.one_way().contains(*revision))
+            .collect();
+        let by_hand = crossed
+            .iter()
+            .all(|revision| self.beside.by_hand.contains(revision));
+        if let Some(first) = one_way.first().filter(|_| !by_hand && !self.beside.backup) {
+            return Err(format!(
+                "{first} cannot be taken back: {}; write SQL for that, or restore_backup = \"allow\"",
+                self.commands.one_way
+            ));
+        }
+        let tips = history.tips(to);
+        let below = history.closure(&tips).map_err(|why| why.to_string())?;
+        if let Some(older) = crossed.iter().find(|revision| below.contains(*revision)) {
+            return Err(format!(
+                "{older} comes before what is to stay: the tool takes back only what comes after it"
+            ));
+        }
+        self.call(image, &self.commands.downgrade, || {
+            self.aim(self.commands.goes, history, to, crossed)
+        })
     }
 
-    fn call(&self, image: &ImageId, arguments: &[&str]) -> Migration {
-        let arguments = arguments.iter().map(|&argument| argument.to_owned());
+    /// What [`REVISION`] stands for.
+    fn aim(
+        &self,
+        goes: Goes,
+        history: &History,
+        to: &SchemaHead,
+        crossed: &[Revision],
+    ) -> Result<String, String> {
+        let tips = history.tips(to);
+        let base = || self.commands.base.to_owned();
+        let one = |tips: &BTreeSet<Revision>| match (tips.first(), tips.len()) {
+            (first, 0 | 1) => Ok(first.map(ToString::to_string)),
+            _ => Err(format!(
+                "{} is several heads, and the tool goes to one at a time",
+                join(tips.iter().map(ToString::to_string), " + ")
+            )),
+        };
+        match goes {
+            Goes::ToOne => one(&tips).map(|one| one.unwrap_or_else(base)),
+            Goes::ToAll if tips.is_empty() => Ok(base()),
+            Goes::ToAll => Ok(join(tips.iter().map(ToString::to_string), ",")),
+            Goes::ToOneOfEach => {
+                let groups: BTreeSet<&str> = crossed.iter().map(group).collect();
+                let each = groups.into_iter().map(|name| {
+                    let of = |revision: &&Revision| group(revision) == name;
+                    let stays = match to {
+                        SchemaHead::NoTable => BTreeSet::new(),
+                        SchemaHead::At(revisions) => revisions.iter().filter(of).cloned().collect(),
+                    };
+                    // What comes before no other one of its group may come before one of another.
+                    let tip = one(&history.tips(&SchemaHead::At(stays)))?;
+                    Ok(tip.unwrap_or_else(|| format!("{name}.{}", base())))
+                });
+                let each: Vec<String> = each.collect::<Result<_, String>>()?;
+                Ok(join(each.into_iter(), ","))
+            }
+            Goes::Over => Ok(crossed.last().map_or_else(base, ToString::to_string)),
+        }
+    }
+
+    fn reading(&self, image: &ImageId, command: &[String]) -> Migration {
+        Migration {
+            within: self.timeout.min(READ_WITHIN),
+            ..self.whole(image, command.to_vec())
+        }
+    }
+
+    fn call(
+        &self,
+        image: &ImageId,
+        command: &[String],
+        aim: impl FnOnce() -> Result<String, String>,
+    ) -> Result<Migration, String> {
+        if !command.iter().any(|word| word.contains(REVISION)) {
+            return Ok(self.whole(image, command.to_vec()));
+        }
+        let aim = aim()?;
+        let command = command.iter().map(|word| word.replace(REVISION, &aim));
+        Ok(self.whole(image, command.collect()))
+    }
+
+    fn whole(&self, image: &ImageId, command: Vec<String>) -> Migration {
         Migration {
             service: self.service.clone(),
             image: image.clone(),
-            command: self.program.iter().cloned().chain(arguments).collect(),
+            command,
             workdir: self.workdir.clone(),
             within: self.timeout,
             lock_timeout: self.lock_timeout,
@@ -114,178 +355,15 @@ impl MigrationTool {
     }
 }
 
-/// The name of a head that is one revision, or none.
-fn the_one(head: &SchemaHead) -> Option<&str> {
-    match head {
-        SchemaHead::NoTable => Some("base"),
-        SchemaHead::At(revisions) => {
-            let mut all = revisions.iter();
-            match (all.next(), all.next()) {
-                (None, _) => Some("base"),
-                (Some(one), None) => Some(one.as_str()),
-                _ => None,
-            }
-        }
-    }
+/// The application that a revision is of.
+fn group(revision: &Revision) -> &str {
+    let name = revision.as_str();
+    name.split_once('.').map_or(name, |(group, _)| group)
 }
 
-/// What `alembic history --verbose` prints: some lines of `Word: value` for each revision, then its description, set
-/// in. What a revision depends on comes before it too, as far as it is named by its revision.
-pub fn read_history(printed: &str) -> Result<History, Unreadable> {
-    let mut before: BTreeMap<Revision, BTreeSet<Revision>> = BTreeMap::new();
-    let mut also: Vec<(Revision, Revision)> = Vec::new();
-    let mut current: Option<Revision> = None;
-    for line in printed.lines() {
-        let Some((word, value)) = line.split_once(": ") else {
-            continue;
-        };
-        let unreadable = || Unreadable::Line(shortened(line));
-        let names = value.split([',', ' ']).filter(|name| !name.is_empty());
-        if word == "Rev" {
-            let name = names
-                .into_iter()
-                .next()
-                .and_then(|name| name.parse::<Revision>().ok());
-            let revision = name.ok_or_else(unreadable)?;
-            before.entry(revision.clone()).or_default();
-            current = Some(revision);
-            continue;
-        }
-        if !matches!(word, "Parent" | "Merges" | "Also depends on") {
-            continue;
-        }
-        let revision = current.as_ref().ok_or_else(unreadable)?;
-        for name in names.filter(|name| *name != "<base>") {
-            let parent: Revision = name.parse().map_err(|_| unreadable())?;
-            if word == "Also depends on" {
-                also.push((revision.clone(), parent));
-            } else {
-                before.entry(revision.clone()).or_default().insert(parent);
-            }
-        }
-    }
-    for (revision, on) in also {
-        if before.contains_key(&on) {
-            before.entry(revision).or_default().insert(on);
-        }
-    }
-    if before.is_empty() && !printed.trim().is_empty() {
-        return Err(Unreadable::Line(shortened(printed.trim())));
-    }
-    Ok(History::new(before)?)
-}
-
-fn shortened(line: &str) -> String {
-    const MOST: usize = 120;
-    match line.char_indices().nth(MOST) {
-        Some((at, _)) => format!("{}…", &line[..at]),
-        None => line.to_owned(),
-    }
+fn join(names: impl Iterator<Item = String>, between: &str) -> String {
+    names.collect::<Vec<_>>().join(between)
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use super::*;
-    use crate::fixture::{image, service};
-
-    fn tool() -> MigrationTool {
-        MigrationTool {
-            service: service("api"),
-            program: vec![String::from("alembic")],
-            workdir: Some(String::from("/app")),
-            timeout: Duration::from_secs(600),
-            lock_timeout: Duration::from_secs(1),
-            upgrade: UpgradeBy::Agent,
-        }
-    }
-
-    fn set(names: &str) -> BTreeSet<Revision> {
-        names
-            .split_whitespace()
-            .map(|name| name.parse().unwrap())
-            .collect()
-    }
-
-    fn at(names: &str) -> SchemaHead {
-        SchemaHead::At(set(names))
-    }
-
-    #[test]
-    fn every_command_names_where_it_goes() {
-        let words = |migration: Option<Migration>| migration.map(|m| m.command.join(" "));
-        let up = |to: &str, heads: &str| words(tool().upgrade(&image(1), &at(to), &set(heads)));
-        assert_eq!(up("b", "b").as_deref(), Some("alembic upgrade heads"));
-        assert_eq!(up("b c", "b c").as_deref(), Some("alembic upgrade heads"));
-        assert_eq!(up("a", "b").as_deref(), Some("alembic upgrade a"));
-        assert_eq!(up("a b", "b c"), None);
-        let down = |to: &SchemaHead| words(tool().downgrade(&image(1), to));
-        assert_eq!(down(&at("a")).as_deref(), Some("alembic downgrade a"));
-        assert_eq!(down(&at("")).as_deref(), Some("alembic downgrade base"));
-        assert_eq!(
-            down(&SchemaHead::NoTable).as_deref(),
-            Some("alembic downgrade base")
-        );
-        assert_eq!(down(&at("a b")), None);
-        assert_eq!(tool().history(&image(1)).within, READ_WITHIN);
-    }
-
-    #[test]
-    fn what_alembic_prints_is_read() {
-        let printed = "\
-Rev: d4 (head) (mergepoint)
-Merges: b2, c3
-Path: /app/migrations/versions/d4.py
-
-    merge
-
-    Rev: not one
-
-Rev: c3
-Parent: a1
-Path: /app/migrations/versions/c3.py
-
-    add candles
-
-Rev: b2
-Parent: a1
-Also depends on: c3, a_label
-Branch names: api
-Path: /app/migrations/versions/b2.py
-
-    add interval: to backtests
-
-Rev: a1 (branchpoint)
-Parent: <base>
-Branches into: b2, c3
-Path: /app/migrations/versions/a1.py
-
-    create
-";
-        let history = read_history(printed).unwrap();
-        assert_eq!(history.heads(), set("d4"));
-        let crossed = history.down(&at("d4"), &at("a1")).unwrap();
-        let names: Vec<_> = crossed.iter().map(Revision::as_str).collect();
-        assert_eq!(names, ["d4", "b2", "c3"]);
-        assert_eq!(read_history("").unwrap().heads(), set(""));
-    }
-
-    #[test]
-    fn what_is_no_history_is_refused() {
-        let refused = |printed: &str| read_history(printed).unwrap_err().to_string();
-        assert_eq!(
-            refused("Usage: alembic"),
-            "this is no line of its history: Usage: alembic"
-        );
-        assert_eq!(
-            refused("Rev: b2\nParent: a1\n"),
-            "revision b2 follows a1, which the image does not have"
-        );
-        assert_eq!(
-            refused("Parent: a1"),
-            "this is no line of its history: Parent: a1"
-        );
-        assert!(refused(&"ä".repeat(500)).ends_with("ä…"));
-    }
-}
+mod tests;

@@ -6,33 +6,81 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::name::Revision;
+use crate::name::{Digest, Revision};
 use crate::observed::SchemaHead;
-use crate::schema_fit::head;
+use crate::schema_fit::apart;
 
 /// The revisions that an image has, each with those right before it. A revision with several is a merge; one with
 /// none is the first of its branch.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(from = "Before", into = "Before")]
+#[serde(from = "Stored", into = "Whole")]
 pub struct History {
     /// Shared: a record that knows it is cloned often.
-    before: Arc<Before>,
+    whole: Arc<Whole>,
+}
+
+/// What the rows of a version table are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VersionRows {
+    /// The newest revision of each branch: what comes before it is applied too.
+    #[default]
+    Heads,
+    /// Each revision that is applied, and no other one is.
+    Applied,
 }
 
 /// Every revision, with those right before it.
 type Before = BTreeMap<Revision, BTreeSet<Revision>>;
 
-impl From<Before> for History {
-    fn from(before: Before) -> Self {
-        Self {
-            before: Arc::new(before),
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Whole {
+    before: Before,
+    #[serde(default)]
+    rows: VersionRows,
+    /// Those that nothing takes back.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    one_way: BTreeSet<Revision>,
+    /// The command that has said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    read_by: Option<Digest>,
+}
+
+/// Before there was more to be said than what comes before what, nothing else was.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Stored {
+    Whole(Whole),
+    Bare(Before),
+}
+
+impl From<Stored> for History {
+    fn from(stored: Stored) -> Self {
+        match stored {
+            Stored::Whole(whole) => Self {
+                whole: Arc::new(whole),
+            },
+            Stored::Bare(before) => before.into(),
         }
     }
 }
 
-impl From<History> for Before {
+impl From<Before> for History {
+    fn from(before: Before) -> Self {
+        let whole = Whole {
+            before,
+            ..Whole::default()
+        };
+        Self {
+            whole: Arc::new(whole),
+        }
+    }
+}
+
+impl From<History> for Whole {
     fn from(history: History) -> Self {
-        Arc::unwrap_or_clone(history.before)
+        Arc::unwrap_or_clone(history.whole)
     }
 }
 
@@ -86,11 +134,79 @@ impl History {
         }
     }
 
-    /// The revisions that no other one follows.
+    /// The same, of a tool whose version table has these rows.
+    pub fn with_rows(self, rows: VersionRows) -> Self {
+        self.with(|whole| whole.rows = rows)
+    }
+
+    /// The same, where nothing takes these back.
+    pub fn with_one_way(self, one_way: BTreeSet<Revision>) -> Self {
+        self.with(|whole| whole.one_way = one_way)
+    }
+
+    /// The same, as this command has said it.
+    pub fn with_reader(self, command: &[String]) -> Self {
+        self.with(|whole| whole.read_by = Some(digest(command)))
+    }
+
+    /// Whether it was this command that has said so: another one may say something else of the same image.
+    pub fn is_read_by(&self, command: &[String]) -> bool {
+        self.whole.read_by.as_ref() == Some(&digest(command))
+    }
+
+    fn with(self, change: impl FnOnce(&mut Whole)) -> Self {
+        let mut whole = self.whole;
+        change(Arc::make_mut(&mut whole));
+        Self { whole }
+    }
+
+    /// Where the schema stands when all of them are applied.
     pub fn heads(&self) -> BTreeSet<Revision> {
-        let followed: BTreeSet<&Revision> = self.before.values().flatten().collect();
-        let all = self.before.keys().filter(|revision| !followed.contains(revision));
-        all.cloned().collect()
+        let followed: BTreeSet<&Revision> = match self.whole.rows {
+            VersionRows::Heads => self.whole.before.values().flatten().collect(),
+            VersionRows::Applied => BTreeSet::new(),
+        };
+        let all = self.whole.before.keys();
+        all.filter(|revision| !followed.contains(revision))
+            .cloned()
+            .collect()
+    }
+
+    /// Where the schema stands when this one is applied, and what comes before it, and nothing else.
+    pub fn at(&self, revision: &Revision) -> Result<SchemaHead, NoWay> {
+        let only: BTreeSet<Revision> = [revision.clone()].into();
+        Ok(SchemaHead::At(match self.whole.rows {
+            VersionRows::Heads => only,
+            VersionRows::Applied => self.closure(&only)?,
+        }))
+    }
+
+    /// All that it has, by name.
+    pub fn revisions(&self) -> impl Iterator<Item = &Revision> {
+        self.whole.before.keys()
+    }
+
+    /// Whether it has this one.
+    pub fn has(&self, revision: &Revision) -> bool {
+        self.whole.before.contains_key(revision)
+    }
+
+    /// Those that nothing takes back.
+    pub fn one_way(&self) -> &BTreeSet<Revision> {
+        &self.whole.one_way
+    }
+
+    /// Of the revisions that `head` names and it has, those that come before no other of them.
+    pub fn tips(&self, head: &SchemaHead) -> BTreeSet<Revision> {
+        let named = revisions(head).filter(|revision| self.has(revision)).cloned();
+        let named: BTreeSet<Revision> = named.collect();
+        let before = named
+            .iter()
+            .flat_map(|revision| &self.whole.before[revision])
+            .cloned()
+            .collect();
+        let below = self.closure(&before).unwrap_or_default();
+        named.difference(&below).cloned().collect()
     }
 
     /// What a downgrade from one head to another takes back, in the order in which it does: the newest first. Empty
@@ -98,10 +214,12 @@ impl History {
     pub fn down(&self, from: &SchemaHead, to: &SchemaHead) -> Result<Vec<Revision>, NoWay> {
         let (above, below) = (self.applied(from)?, self.applied(to)?);
         if !below.is_subset(&above) {
-            return Err(NoWay::NotBelow {
-                from: head(from),
-                to: head(to),
-            });
+            let (from, to) = apart(from, to);
+            return Err(NoWay::NotBelow { from, to });
+        }
+        // What stays may be of an image of long ago.
+        if let Some(unknown) = above.difference(&below).find(|revision| !self.has(revision)) {
+            return Err(NoWay::Unknown(unknown.clone()));
         }
         let mut crossed: Vec<Revision> = self
             .in_order()
@@ -125,28 +243,34 @@ impl History {
         Ok(crossed)
     }
 
-    /// All that is applied where the schema stands at `head`: its revisions, and all before them.
+    /// All that is applied where the schema stands at `head`.
     fn applied(&self, head: &SchemaHead) -> Result<BTreeSet<Revision>, NoWay> {
-        let mut open: Vec<Revision> = match head {
-            SchemaHead::NoTable => Vec::new(),
-            SchemaHead::At(revisions) => revisions.iter().cloned().collect(),
-        };
-        let mut applied = BTreeSet::new();
+        let named = revisions(head).cloned().collect();
+        match self.whole.rows {
+            VersionRows::Heads => self.closure(&named),
+            VersionRows::Applied => Ok(named),
+        }
+    }
+
+    /// These, and all before them.
+    pub fn closure(&self, these: &BTreeSet<Revision>) -> Result<BTreeSet<Revision>, NoWay> {
+        let mut open: Vec<Revision> = these.iter().cloned().collect();
+        let mut all = BTreeSet::new();
         while let Some(revision) = open.pop() {
-            let parents = self.before.get(&revision);
+            let parents = self.whole.before.get(&revision);
             let parents = parents.ok_or_else(|| NoWay::Unknown(revision.clone()))?;
-            if applied.insert(revision) {
+            if all.insert(revision) {
                 open.extend(parents.iter().cloned());
             }
         }
-        Ok(applied)
+        Ok(all)
     }
 
     /// Every revision, none before one that it follows; by name where either order is right.
     fn in_order(&self) -> impl Iterator<Item = &Revision> {
         let mut placed: BTreeSet<&Revision> = BTreeSet::new();
         std::iter::from_fn(move || {
-            let next = self.before.iter().find(|(revision, parents)| {
+            let next = self.whole.before.iter().find(|(revision, parents)| {
                 !placed.contains(revision) && parents.iter().all(|parent| placed.contains(parent))
             })?;
             placed.insert(next.0);
@@ -156,9 +280,26 @@ impl History {
 
     fn in_a_circle(&self) -> Option<Revision> {
         let placed: BTreeSet<&Revision> = self.in_order().collect();
-        let left = self.before.keys().find(|revision| !placed.contains(revision));
+        let left = self
+            .whole
+            .before
+            .keys()
+            .find(|revision| !placed.contains(revision));
         left.cloned()
     }
+}
+
+fn revisions(head: &SchemaHead) -> impl Iterator<Item = &Revision> {
+    match head {
+        SchemaHead::NoTable => None,
+        SchemaHead::At(revisions) => Some(revisions),
+    }
+    .into_iter()
+    .flatten()
+}
+
+fn digest(command: &[String]) -> Digest {
+    Digest::of(command.join("\0").as_bytes())
 }
 
 #[cfg(test)]
@@ -261,6 +402,43 @@ mod tests {
         let applied = |head: &str, names: &str| line.has_applied(&at(head), &Vec::from_iter(set(names)));
         assert!(applied("c", "b c") && applied("b", "a") && !applied("b", "b c") && !applied("x", "a"));
         assert_eq!(history("").unwrap().heads(), set(""));
+    }
+
+    #[test]
+    fn where_each_revision_has_a_row_nothing_else_is_applied() {
+        let line = history("a: b:a c:b").unwrap().with_rows(VersionRows::Applied);
+        assert_eq!(line.heads(), set("a b c"));
+        let names = |way: Result<Vec<Revision>, NoWay>| {
+            way.map(|way| Vec::from_iter(way.iter().map(ToString::to_string)).join(" "))
+        };
+        // One that was written earlier and came later.
+        assert_eq!(names(line.up(&at("a c"), &at("a b c"))).unwrap(), "b");
+        assert_eq!(names(line.down(&at("a b c"), &at("a"))).unwrap(), "c b");
+        // What stays is nobody's business.
+        assert_eq!(names(line.down(&at("a b z"), &at("a z"))).unwrap(), "b");
+        assert_eq!(
+            names(line.down(&at("a z"), &at("a"))).unwrap_err(),
+            NoWay::Unknown("z".parse().unwrap())
+        );
+        assert_eq!(line.at(&"b".parse().unwrap()).unwrap(), at("a b"));
+        assert_eq!(line.tips(&at("a c z")), set("c"));
+        assert!(!line.has_applied(&at("c"), &["a".parse().unwrap()]));
+    }
+
+    #[test]
+    fn a_history_is_written_down_whole_and_an_old_one_is_read() {
+        let old: History = serde_json::from_str(r#"{"a":[],"before":["a"]}"#).unwrap();
+        assert_eq!(old, history("a: before:a").unwrap());
+        let command = ["alembic", "history"].map(String::from);
+        assert!(!old.is_read_by(&command));
+        let new = old
+            .with_rows(VersionRows::Applied)
+            .with_one_way(set("a"))
+            .with_reader(&command);
+        let text = serde_json::to_string(&new).unwrap();
+        let again: History = serde_json::from_str(&text).unwrap();
+        assert_eq!(again, new);
+        assert!(again.is_read_by(&command) && !again.is_read_by(&command[..1]));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::hold::{Fact, Hold};
 use crate::journal::{Ending, Event, Kind, OpenOperation, Operation, Outcome, Progress};
 use crate::record::{Ask, Change, Restored, StackRecord, Standing};
 use crate::release::{Author, Blame, Generation, GenerationNumber, Quarantine, Request, Verdict};
-use crate::schema_fit::{Direction, head, same};
+use crate::schema_fit::{Direction, apart, same};
 use crate::stack_spec::OnUpdateFailure;
 use crate::step::{Step, Target};
 use crate::taken_back::TakenBack;
@@ -344,10 +344,9 @@ fn after_restoring(record: &StackRecord, open: &OpenOperation, now: &Moment) -> 
     if let (Some(is), Some((number, wanted))) = (stands, proven)
         && !same(is, wanted)
     {
+        let (is, wanted) = apart(is, wanted);
         let why = format!(
-            "a restored database took the place of the old one: its schema stands at {}, and generation {number} was proven at {}",
-            head(is),
-            head(wanted)
+            "a restored database took the place of the old one: its schema stands at {is}, and generation {number} was proven at {wanted}"
         );
         let hold = Hold {
             since: now.clone(),
@@ -625,7 +624,7 @@ fn fetched(open: &OpenOperation) -> Vec<Change> {
             (Step::Pull { reference, .. }, Some(Outcome::Pulled(image))) => {
                 Some(Change::Resolve(reference.clone(), image.clone()))
             }
-            (Step::ReadMigrations { by }, Some(Outcome::Read(history))) => {
+            (Step::ReadMigrations { by, .. }, Some(Outcome::Read(history))) => {
                 Some(Change::Learn(by.image.clone(), history.clone()))
             }
             (Step::ReadLosses { by }, Some(Outcome::Losses(losses))) => {

@@ -1,12 +1,12 @@
 //! Whether the schema stands where a generation was proven: asked here alone, by whoever goes back
 //! or says whether it could be gone back. What follows from the answer is `rollback`'s.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use crate::bug::{self, Bug};
-use crate::desired::MigrationWish;
 use crate::migration_tool::{Migration, MigrationTool};
 use crate::migrations::History;
 use crate::name::{ImageId, Revision};
@@ -14,6 +14,9 @@ use crate::observed::{Known, SchemaHead};
 use crate::record::StackRecord;
 use crate::release::{Generation, GenerationNumber, Release};
 use crate::taken_back::Losses;
+
+/// More revisions than this are not all said.
+const NAMED: usize = 3;
 
 /// Which way a schema is moved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,10 +71,15 @@ impl fmt::Display for SchemaMove {
             Direction::Down => "downgrade",
         };
         write!(f, "{word} the schema")?;
-        if let Some(from) = &self.from {
-            write!(f, " from {}", head(from))?;
-        }
-        write!(f, " to {} with image {}", head(&self.to), self.by.image.short())
+        let to = match &self.from {
+            Some(from) => {
+                let (from, to) = apart(from, &self.to);
+                write!(f, " from {from}")?;
+                to
+            }
+            None => head(&self.to),
+        };
+        write!(f, " to {to} with image {}", self.by.image.short())
     }
 }
 
@@ -96,45 +104,35 @@ impl Ways<'_> {
     ) -> Result<SchemaMove, String> {
         let histories = &self.record.histories;
         let known = |image: Option<&ImageId>| image.and_then(|image| histories.get_key_value(image));
-        let move_of = |direction, by: Option<Migration>, revisions: Vec<Revision>| {
-            let by = by.ok_or_else(|| {
-                format!(
-                    "{} is several heads, and the tool goes to one at a time",
-                    head(to)
-                )
-            })?;
-            let losses = self.losses(&by.image, direction, &revisions);
-            Ok(SchemaMove {
-                direction,
-                losses,
-                by,
-                from: Some(is.clone()),
-                to: to.clone(),
-                revisions,
-            })
+        let move_of = |direction, by: Migration, revisions: Vec<Revision>| SchemaMove {
+            direction,
+            losses: self.losses(&by.image, direction, &revisions),
+            by,
+            from: Some(is.clone()),
+            to: to.clone(),
+            revisions,
         };
         let target = image;
         if let Some((image, history)) = known(image)
             && let Ok(revisions) = history.up(is, to)
         {
-            let by = tool.upgrade(image, to, &history.heads());
-            return move_of(Direction::Up, by, revisions);
+            let by = tool.upgrade(image, history, to, &revisions)?;
+            return Ok(move_of(Direction::Up, by, revisions));
         }
-        let left = self.record.current();
-        let left = left.and_then(|left| left.release.images.get(&tool.service));
-        let Some((image, history)) = known(left) else {
+        let Some((image, history)) = known(self.left(tool)) else {
             return Err(String::from(
                 "nobody has read the migrations of the release that runs now",
             ));
         };
-        match history.down(is, to) {
-            Ok(revisions) => {
-                let by_target = target.filter(|_| bug::is(Bug::DowngradeByTheTarget));
-                let by = tool.downgrade(by_target.unwrap_or(image), to);
-                move_of(Direction::Down, by, revisions)
-            }
-            Err(why) => Err(why.to_string()),
-        }
+        let revisions = history.down(is, to).map_err(|why| why.to_string())?;
+        let by_target = target.filter(|_| bug::is(Bug::DowngradeByTheTarget));
+        let by = tool.downgrade(by_target.unwrap_or(image), history, to, &revisions)?;
+        Ok(move_of(Direction::Down, by, revisions))
+    }
+
+    /// The image with the scripts of the release that runs.
+    fn left(&self, tool: &MigrationTool) -> Option<&ImageId> {
+        self.record.current()?.release.images.get(&tool.service)
     }
 
     fn losses(&self, image: &ImageId, direction: Direction, revisions: &[Revision]) -> Losses {
@@ -163,10 +161,8 @@ impl Ways<'_> {
         let Some((image, history)) = history else {
             return Err(format!("the migrations of {} are not known", tool.service));
         };
-        let to = match &release.migration {
-            MigrationWish::Release | MigrationWish::Head => SchemaHead::At(history.heads()),
-            MigrationWish::Revision(revision) => SchemaHead::At([revision.clone()].into()),
-        };
+        let runs = self.left(tool).and_then(|image| self.record.histories.get(image));
+        let to = tool.wanted(&release.migration, history, is, runs)?;
         // An image that has lost its migrations would have all of them taken back.
         if let Some(is) = is.filter(|is| history.heads().is_empty() && !same(is, &SchemaHead::NoTable)) {
             return Err(format!(
@@ -189,10 +185,9 @@ fn upgrade_of_what_is_not_there(
     history: &History,
     to: SchemaHead,
 ) -> Result<SchemaMove, String> {
-    let by = tool.upgrade(image, &to, &history.heads());
     Ok(SchemaMove {
         direction: Direction::Up,
-        by: by.ok_or_else(|| format!("{} is several heads, and not all", head(&to)))?,
+        by: tool.upgrade(image, history, &to, &[])?,
         from: None,
         to,
         revisions: Vec::new(),
@@ -263,10 +258,9 @@ impl SchemaFit {
             Self::Fits | Self::Moves(_) => None,
             Self::Differs { is, wanted, why } => {
                 let but = why.as_ref().map(|why| format!(", and {why}"));
+                let (is, wanted) = apart(is, wanted);
                 Some(format!(
-                    "the schema stands at {}, generation {target} was proven at {}: going back would need a downgrade{}",
-                    head(is),
-                    head(wanted),
+                    "the schema stands at {is}, generation {target} was proven at {wanted}: going back would need a downgrade{}",
                     but.unwrap_or_default()
                 ))
             }
@@ -303,16 +297,38 @@ impl SchemaFit {
     }
 }
 
-/// A schema head, for people.
+/// A schema head, for people. Of many revisions only the last by name are said.
 pub fn head(head: &SchemaHead) -> String {
-    match head {
-        SchemaHead::NoTable => String::from("nothing (no version table)"),
-        SchemaHead::At(revisions) if revisions.is_empty() => String::from("base"),
-        SchemaHead::At(revisions) => revisions
-            .iter()
-            .map(Revision::as_str)
-            .collect::<Vec<_>>()
-            .join(" + "),
+    words(head, &BTreeSet::new())
+}
+
+/// Two heads, for people: where they are of many revisions, what is in both is counted.
+pub fn apart(a: &SchemaHead, b: &SchemaHead) -> (String, String) {
+    let (SchemaHead::At(of_a), SchemaHead::At(of_b)) = (a, b) else {
+        return (head(a), head(b));
+    };
+    let both: BTreeSet<Revision> = if of_a.len().max(of_b.len()) > NAMED {
+        of_a.intersection(of_b).cloned().collect()
+    } else {
+        BTreeSet::new()
+    };
+    (words(a, &both), words(b, &both))
+}
+
+fn words(head: &SchemaHead, counted: &BTreeSet<Revision>) -> String {
+    let revisions = match head {
+        SchemaHead::NoTable => return String::from("nothing (no version table)"),
+        SchemaHead::At(revisions) if revisions.is_empty() => return String::from("base"),
+        SchemaHead::At(revisions) => revisions,
+    };
+    let mut named: Vec<&str> = revisions.difference(counted).map(Revision::as_str).collect();
+    if named.len() > NAMED {
+        named.drain(..=named.len() - NAMED);
+    }
+    match (named.join(" + "), revisions.len() - named.len()) {
+        (named, 0) => named,
+        (named, others) if named.is_empty() => format!("{others} revisions"),
+        (named, others) => format!("{named} + {others} more"),
     }
 }
 
@@ -405,6 +421,25 @@ mod tests {
             away(),
             true,
             "the schema cannot be seen: connection refused",
+        );
+    }
+
+    #[test]
+    fn of_many_revisions_what_is_in_both_is_counted() {
+        assert_eq!(head(&heads(&["a", "b", "c"])), "a + b + c");
+        assert_eq!(head(&heads(&["a", "b", "c", "d", "e"])), "d + e + 3 more");
+        let (many, more) = (heads(&["a", "b", "c", "d"]), heads(&["a", "b", "c", "d", "e"]));
+        let both = |a: &SchemaHead, b: &SchemaHead| {
+            let (a, b) = apart(a, b);
+            format!("{a} | {b}")
+        };
+        assert_eq!(both(&more, &many), "e + 4 more | 4 revisions");
+        assert_eq!(both(&heads(&["x"]), &many), "x | c + d + 2 more");
+        assert_eq!(both(&heads(&["a"]), &heads(&["a", "b"])), "a | a + b");
+        assert_eq!(both(&heads(&[]), &many), "base | c + d + 2 more");
+        assert_eq!(
+            both(&SchemaHead::NoTable, &heads(&["a"])),
+            "nothing (no version table) | a"
         );
     }
 }

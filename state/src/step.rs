@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use crate::backup::{BackupId, Dumped, Proof};
 use crate::instead::ManualDown;
 use crate::integrity::When;
-use crate::migration_tool::Migration;
+use crate::migration_tool::{Migration, Printed};
+use crate::migrations::VersionRows;
 use crate::name::{ContainerId, ImageId, Revision, ServiceName};
 use crate::observed::{Attachment, Carried, SchemaHead};
 use crate::schema_fit::{Direction, SchemaMove, head};
@@ -189,6 +190,12 @@ pub enum Step {
     ReadMigrations {
         /// The command.
         by: Migration,
+        /// What it prints.
+        #[serde(default)]
+        prints: Printed,
+        /// What the version table says, for which it is read.
+        #[serde(default)]
+        rows: VersionRows,
     },
     /// Asks the scripts of an image what they would destroy on their way back, in a container without a network. That
     /// nobody can say changes nothing.
@@ -513,7 +520,7 @@ impl fmt::Display for Step {
 impl Step {
     fn fmt_about_database(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::ReadMigrations { by } => write!(
+            Self::ReadMigrations { by, .. } => write!(
                 f,
                 "read the migrations in image {} of {}",
                 by.image.short(),

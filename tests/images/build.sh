@@ -14,6 +14,9 @@ label=test.steadfast.recipe
 api_tags="v1.4.0 v1.5.0 v1.6.0 v1.7.0 v1.8.0 v1.9.0 crash"
 frontend_tags="v1.4.0 v1.5.0 v1.6.0 v1.7.0 v1.8.0"
 tiny_tags="v1 v2 v3 bad crash"
+# Releases with migrations of other tools, by how many they have.
+django_tags="v1 v2 v3"
+scripts_tags="v1 v2 v3"
 
 list() {
     echo steadfast-test/base:latest
@@ -23,6 +26,8 @@ list() {
     for tag in $api_tags; do echo "steadfast-test/api:$tag"; done
     for tag in $frontend_tags; do echo "steadfast-test/frontend:$tag"; done
     for tag in $tiny_tags; do echo "steadfast-test/tiny:$tag"; done
+    for tag in $django_tags; do echo "steadfast-test/django:$tag"; done
+    for tag in $scripts_tags; do echo "steadfast-test/scripts:$tag"; done
     echo steadfast-test/tiny:volume-v1
     echo steadfast-test/tiny:volume-v2
 }
@@ -76,12 +81,12 @@ build() { # DIRECTORY BUILD_ARGUMENTS AND OPTIONS: prints the ID
     tail -n 1 <<<"$log"
 }
 
-image() { # NAME DIRECTORY
+image() { # NAME DIRECTORY BUILD_ARGUMENTS...
     local name=$1 directory=$2 digest
-    digest=$(recipe "$directory" "$base" "$(declare -f build)")
+    digest=$(recipe "$directory" "$base" "$(declare -f build)" "${@:3}")
     if have "$name" "$digest"; then return; fi
     say "building $name"
-    build "$directory" --label "$label=$digest" --tag "$name" >/dev/null
+    build "$directory" "${@:3}" --label "$label=$digest" --tag "$name" >/dev/null
     made=$((made + 1))
 }
 
@@ -152,4 +157,7 @@ for tag in $frontend_tags; do release "steadfast-test/frontend:$tag" frontend "$
 for tag in $tiny_tags; do tiny_image "$tag" "$tag"; done
 # For the carrying over of anonymous volumes: an image that declares one, twice.
 for tag in v1 v2; do tiny_image "volume-$tag" "$tag" 'VOLUME /data'; done
+# The first of them installs Django, from Debian packages too; the others have that from the engine's cache.
+for tag in $django_tags; do image "steadfast-test/django:$tag" django --build-arg "HEAD=000${tag#v}"; done
+for tag in $scripts_tags; do image "steadfast-test/scripts:$tag" scripts --build-arg "HEAD=${tag#v}"; done
 say "$made built, $(($(list | wc -l) - made)) already there"

@@ -200,6 +200,7 @@ fn cells(row: &BackupRow, reader: &Reader) -> Vec<String> {
     let schema = match row.schema.as_slice() {
         [] => String::from("–"),
         [one] => one.clone(),
+        [.., last] if row.schema.len() > 3 => format!("{last} +{}", row.schema.len() - 1),
         [first, more @ ..] => format!("{first} +{}", more.len()),
     };
     let verified = row.verified.as_ref();

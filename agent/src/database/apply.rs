@@ -8,14 +8,18 @@ use config::sql::{Statement, in_one_transaction};
 use state::instead::ManualDown;
 use state::name::Revision;
 use state::observed::SchemaHead;
+use state::schema_fit::{apart, same};
 
 use super::DatabaseError;
-use super::link::{Link, literal, quoted};
+use super::link::Link;
 use super::login::Login;
+use super::version::{rows, taken_back};
 use super::words::without_values;
 
 /// A lock that somebody else has is waited for so long: everybody else waits behind us.
 const LOCK_WAIT: Duration = Duration::from_secs(3);
+/// The SQLSTATE of a table that is not there.
+const UNDEFINED_TABLE: &str = "42P01";
 
 pub(super) async fn apply_sql(
     login: &Login,
@@ -72,43 +76,34 @@ async fn apply(
             "the SQL ended the transaction that it was to run in: part of it may have been done",
         ));
     }
-    let table = table(migrations);
-    let version = match to {
-        SchemaHead::NoTable => format!("DROP TABLE IF EXISTS {table}"),
-        SchemaHead::At(heads) => {
-            let rows: Vec<String> = heads
-                .iter()
-                .map(|head| format!("({})", literal(head.as_str())))
-                .collect();
-            let insert = format!("INSERT INTO {table} (version_num) VALUES {}", rows.join(", "));
-            let insert = if rows.is_empty() { String::new() } else { insert };
-            format!("DELETE FROM {table}; {insert}")
-        }
-    };
-    link.run(&version).await?;
+    let taken: Vec<&Revision> = all.iter().map(|(revision, _)| *revision).collect();
+    if let Some(version) = taken_back(migrations, &taken, to) {
+        link.run(&version).await?;
+    }
+    let stands = heads(link, migrations).await?;
+    if !same(&stands, to) {
+        link.run("ROLLBACK").await?;
+        let (stands, to) = apart(&stands, to);
+        return Err(DatabaseError::other(format!(
+            "after the SQL the version table says {stands} instead of {to}: with a tool of your own the SQL has to write \
+             it too"
+        )));
+    }
     link.run("COMMIT").await
-}
-
-fn table(migrations: &MigrationSettings) -> String {
-    format!(
-        "{}.{}",
-        quoted(migrations.schema.as_str()),
-        quoted(migrations.version_table.as_str())
-    )
 }
 
 /// The version table within the open transaction.
 pub(super) async fn heads(link: &Link, migrations: &MigrationSettings) -> Result<SchemaHead, DatabaseError> {
-    let table = table(migrations);
-    let exists = format!("SELECT pg_catalog.to_regclass({}) IS NOT NULL", literal(&table));
-    if link.value(&exists).await?.as_deref() != Some("t") {
-        return Ok(SchemaHead::NoTable);
-    }
+    link.run("SAVEPOINT steadfast_heads").await?;
+    let found = match link.rows(&rows(migrations)).await {
+        Err(error) if error.code() == Some(UNDEFINED_TABLE) => {
+            link.run("ROLLBACK TO SAVEPOINT steadfast_heads").await?;
+            return Ok(SchemaHead::NoTable);
+        }
+        found => found?,
+    };
     let mut heads = BTreeSet::new();
-    for row in link
-        .rows(&format!("SELECT version_num::text FROM {table}"))
-        .await?
-    {
+    for row in found {
         let head: Option<Revision> = row.get(0).and_then(|head| head.parse().ok());
         heads.insert(head.ok_or_else(|| DatabaseError::other("a row of the version table is no revision"))?);
     }

@@ -24,6 +24,7 @@ mod snapshot;
 mod staging;
 mod tally;
 mod tls;
+mod version;
 mod words;
 
 #[cfg(test)]

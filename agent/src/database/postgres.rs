@@ -14,13 +14,13 @@ use tokio_postgres::SimpleQueryMessage;
 use tokio_postgres::error::SqlState;
 
 use super::error::words;
-use super::link::quoted;
 use super::login::Login;
 use super::tls::connector;
+use super::version::rows;
 use super::{Database, Place};
 
-/// More heads than this is no version table.
-const MOST_ROWS: usize = 1000;
+/// More revisions than this is no version table.
+const MOST_ROWS: usize = 10_000;
 
 /// Asks Postgres. The whole of a question, from the name to the answer, ends within `deadline`.
 #[derive(Debug, Clone)]
@@ -87,9 +87,8 @@ fn question(migrations: &MigrationSettings, deadline: Duration) -> String {
     let lock = (deadline / 4).as_millis().max(1);
     format!(
         "BEGIN READ ONLY; SET LOCAL statement_timeout = {statement}; SET LOCAL lock_timeout = {lock}; \
-         SELECT version_num::text FROM {}.{} LIMIT {}; ROLLBACK",
-        quoted(migrations.schema.as_str()),
-        quoted(migrations.version_table.as_str()),
+         {} LIMIT {}; ROLLBACK",
+        rows(migrations),
         MOST_ROWS + 1
     )
 }

@@ -8,7 +8,7 @@ use state::bug::{self, Bug};
 use state::instead::ManualDown;
 use state::journal::{Event, OpenOperation, Outcome};
 use state::observed::{Known, SchemaHead};
-use state::schema_fit::{head, same};
+use state::schema_fit::{apart, same};
 use state::step::Step;
 
 use super::schema::{WORD, Work, away, mark_before, trouble};
@@ -179,11 +179,10 @@ impl Executor<'_> {
         })?;
         match work.database.schema_head(self.place(work).await?).await {
             Known::Known(is) if same(&is, to) => Ok(Outcome::Told(words)),
-            Known::Known(is) => Err(final_(format!(
-                "the schema stands at {} instead of {}",
-                head(&is),
-                head(to)
-            ))),
+            Known::Known(is) => {
+                let (is, to) = apart(&is, to);
+                Err(final_(format!("the schema stands at {is} instead of {to}")))
+            }
             Known::Unknown(why) => Err(Trouble::Silent(why)),
         }
     }

@@ -8,11 +8,12 @@ use config::settings::DatabaseSettings;
 use state::bug::{self, Bug};
 use state::common::Common;
 use state::journal::{OpenOperation, Outcome, SchemaMark};
-use state::migration_tool::{Migration, read_history};
+use state::migration_tool::{Migration, Printed};
+use state::migrations::VersionRows;
 use state::name::{ContainerId, StackName};
 use state::observed::{Known, SchemaHead};
 use state::planner::Looks;
-use state::schema_fit::{Direction, SchemaMove, head, same};
+use state::schema_fit::{Direction, SchemaMove, apart, same};
 use state::stack_spec::{EnvValue, StackSpec};
 use state::step::Step;
 use state::taken_back::AllTakenBack;
@@ -83,7 +84,11 @@ impl Executor<'_> {
         })?;
         let operation = open.operation.id;
         match step {
-            Step::ReadMigrations { by } => return self.read_migrations(work, open, index, by).await,
+            Step::ReadMigrations { by, prints, rows } => {
+                return self
+                    .read_migrations(work, open, index, (by, *prints, *rows))
+                    .await;
+            }
             Step::ReadLosses { by } => return self.read_losses(work, open, index, by).await,
             Step::SaveRows { of } => return self.save_rows(work, *of).await,
             Step::PutIn { of, last } => return self.put_in(work, open, index, *of, *last).await,
@@ -231,7 +236,7 @@ impl Executor<'_> {
         work: &Work<'_>,
         open: &OpenOperation,
         index: usize,
-        by: &Migration,
+        (by, prints, rows): (&Migration, Printed, VersionRows),
     ) -> Result<Outcome, Trouble> {
         let ran = match self
             .run(work.to, open, index, by, OnceNetwork::None, None)
@@ -248,14 +253,14 @@ impl Executor<'_> {
                 final_(words)
             });
         }
-        let history = read_history(&ran.stdout).map_err(|why| {
+        let history = prints.read(&ran.stdout).map_err(|why| {
             final_(format!(
                 "what `{}` says: {}",
-                by.command.join(" "),
+                by.words(),
                 redacted(work.to, by, &why.to_string())
             ))
         })?;
-        Ok(Outcome::Read(history))
+        Ok(Outcome::Read(history.with_rows(rows).with_reader(&by.command)))
     }
 
     /// Everybody is out. Who is in it after all services have stopped that write is a stranger.
@@ -381,7 +386,7 @@ impl Executor<'_> {
         match self.unless_stopped(self.engine.run_once(&once)).await? {
             Err(EngineError::Timeout { call: "run once", .. }) => Ok(Err(format!(
                 "`{}` did not end within {} and was ended",
-                by.command.join(" "),
+                by.words(),
                 state::decide::span(by.within)
             ))),
             // Its image is gone. A container that is, somebody has removed.
@@ -444,11 +449,10 @@ fn names(sessions: &[Session]) -> String {
 }
 
 fn wrong_place(by: &Migration, is: &SchemaHead, wanted: &SchemaHead) -> String {
+    let (is, wanted) = apart(is, wanted);
     format!(
-        "`{}` says that all went well, and the schema stands at {} instead of {}",
-        by.command.join(" "),
-        head(is),
-        head(wanted)
+        "`{}` says that all went well, and the schema stands at {is} instead of {wanted}",
+        by.words()
     )
 }
 
@@ -465,7 +469,7 @@ fn was_killed(ran: &Ran) -> bool {
 pub(super) fn ended(spec: Option<&StackSpec>, by: &Migration, ran: &Ran) -> String {
     format!(
         "`{}` ended with code {}: {}",
-        by.command.join(" "),
+        by.words(),
         ran.code,
         told(spec, by, ran)
     )
@@ -473,7 +477,7 @@ pub(super) fn ended(spec: Option<&StackSpec>, by: &Migration, ran: &Ran) -> Stri
 
 /// Whether a command failed of something that goes by itself: a lock that somebody holds, a server that comes up.
 fn may_pass(ran: &Ran) -> bool {
-    const WORDS: [&str; 8] = [
+    const WORDS: [&str; 9] = [
         "due to lock timeout",
         "LockNotAvailable",
         // Starting up, shutting down, in recovery mode.
@@ -482,6 +486,8 @@ fn may_pass(ran: &Ran) -> bool {
         "terminating connection due to",
         "SSL connection has been closed unexpectedly",
         "Connection refused",
+        // As a driver in Java says it.
+        "refused. Check that the hostname and port are correct",
         "too many clients already",
     ];
     ran.code != 0

@@ -16,7 +16,7 @@ use state::operation::{judged, never_begun};
 use state::plan::Plan;
 use state::record::{Approval, Ask, Change, Standing};
 use state::release::{Author, Blame, Generation, GenerationNumber, Release, Request, Verdict};
-use state::schema_fit::head;
+use state::schema_fit::apart;
 use state::stack_spec::{PullPolicy, StackSpec};
 use state::step::Step;
 use state::time::Moment;
@@ -595,10 +595,10 @@ impl Stack {
             .as_ref()
             .is_some_and(|request| request.retries > 0);
         if let Some((is, proven)) = moved(&self.record, self.schema.as_ref()).filter(|_| again) {
+            let (stands, at) = apart(is, proven);
             tracing::warn!(
                 stack = %self.settings.name,
-                "the schema stands at {}, generation {number} was proven at {}: taken as it is, as somebody has asked",
-                head(is), head(proven)
+                "the schema stands at {stands}, generation {number} was proven at {at}: taken as it is, as somebody has asked"
             );
             changes.push(Change::Schema(number, is.clone()));
         }

@@ -12,7 +12,7 @@ use state::observed::Known;
 use state::plan::Plan;
 use state::record::{Change, Standing};
 use state::release::{Author, Generation, Release};
-use state::schema_fit::{Direction, SchemaFit, SchemaMove, Ways, head};
+use state::schema_fit::{Direction, SchemaFit, SchemaMove, Ways, apart};
 use state::stack_spec::StackSpec;
 use state::step::Step;
 use state::time::Moment;
@@ -164,11 +164,15 @@ impl Stack {
         let Some(image) = images.get(&tool.service) else {
             return Ok(Learnt::All);
         };
-        if self.record.histories.contains_key(image) && self.record.losses.contains_key(image) {
-            return Ok(Learnt::All);
-        }
         let by = tool.history(image);
         let way_back = tool.way_back(image);
+        let history = self.record.histories.get(image);
+        if history.is_some_and(|history| history.is_read_by(&by.command))
+            && (way_back.is_none() || self.record.losses.contains_key(image))
+        {
+            return Ok(Learnt::All);
+        }
+        let (prints, rows) = (tool.commands.prints, tool.commands.version.rows);
         if !self.own().await? {
             return Ok(Learnt::Later);
         }
@@ -180,10 +184,12 @@ impl Stack {
             by: Author::Agent,
             why: format!("nobody has read the migrations of {} yet", by.service),
             begun: self.now(),
-            plan: Plan::of(vec![
-                Step::ReadMigrations { by },
-                Step::ReadLosses { by: way_back },
-            ]),
+            plan: Plan::of(
+                [Step::ReadMigrations { by, prints, rows }]
+                    .into_iter()
+                    .chain(way_back.map(|by| Step::ReadLosses { by }))
+                    .collect(),
+            ),
         };
         self.commit(&[Change::Open(operation.into())])?;
         match self.carry_on().await? {
@@ -247,10 +253,9 @@ impl Stack {
             return Ok(());
         };
         let number = self.record.current.map_or(0, |number| number.0);
+        let (is, proven) = apart(is, proven);
         let why = format!(
-            "the schema stands at {}, generation {number} was proven at {}, and nobody has asked for that",
-            head(is),
-            head(proven)
+            "the schema stands at {is}, generation {number} was proven at {proven}, and nobody has asked for that"
         );
         let way_out = if matches!(self.record.standing, Standing::Quarantined(_)) {
             "move it back by hand; or pin a release that it is of. A release that failed before may have moved it"

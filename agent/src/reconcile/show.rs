@@ -55,8 +55,12 @@ impl Stack {
         if let (Some(request), Some(Known::Known(head))) = (&self.record.request, &self.schema)
             && let state::desired::MigrationWish::Revision(revision) = &request.desired.migration
         {
-            let wanted = state::observed::SchemaHead::At([revision.clone()].into());
-            if wanted != *head {
+            let image = self.tool().zip(self.record.current());
+            let image = image.and_then(|(tool, current)| current.release.images.get(&tool.service));
+            let history = image.and_then(|image| self.record.histories.get(image));
+            let only = || state::observed::SchemaHead::At([revision.clone()].into());
+            let wanted = history.and_then(|history| history.at(revision).ok());
+            if wanted.unwrap_or_else(only) != *head {
                 let what = format!(
                     "the schema stands at {}, {revision} is asked for",
                     state::schema_fit::head(head)

@@ -3,7 +3,7 @@
 
 use state::observed::Known;
 use state::plan::Plan;
-use state::schema_fit::{Direction, SchemaMove, head};
+use state::schema_fit::{Direction, SchemaMove, apart, head};
 use state::step::Step;
 
 use super::{Action, PlannedChange};
@@ -25,7 +25,10 @@ pub(super) fn stakes(plan: &Plan, snapshot: &Snapshot) -> Vec<PlannedChange> {
             action: Action::Update,
             what: String::from("schema"),
             name: match &way.from {
-                Some(from) => format!("{} -> {}", head(from), head(&way.to)),
+                Some(from) => {
+                    let (from, to) = apart(from, &way.to);
+                    format!("{from} -> {to}")
+                }
                 None => format!("to {}", head(&way.to)),
             },
             detail: detail(way, plan, index, snapshot),

@@ -3,20 +3,20 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use state::instead::ManualSql;
 use state::last_resort::RestoreBackup;
-use state::migration_tool::{MigrationTool, UpgradeBy};
+use state::migration_tool::Beside;
 use state::name::{Revision, ServiceName};
 
 use super::backup::{self, BackupSettings};
 use super::integrity::{self, IntegritySettings};
 use super::manual;
+use super::migrations::{self, MigrationSettings};
 use super::stack::Mention;
 use super::word::{PgName, VarName};
 use crate::fragment::{Fault, Item, Table};
-use crate::validate::{absolute_path, choice, duration, name, path_in, port, text};
+use crate::validate::{choice, name, path_in, port};
 
 /// `[stack.NAME.database]`.
 #[derive(Debug, Clone, PartialEq)]
@@ -106,27 +106,6 @@ pub enum SecretSource {
     File(PathBuf),
 }
 
-/// `[stack.NAME.database.migrations]`: where the migration tool writes how far it is, and how it is called.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MigrationSettings {
-    /// `version_table`. Default `alembic_version`.
-    pub version_table: PgName,
-    /// `schema`. Default `public`.
-    pub schema: PgName,
-    /// `tool` and what belongs to it; `None`: the agent moves no schema.
-    pub tool: Option<MigrationTool>,
-}
-
-impl Default for MigrationSettings {
-    fn default() -> Self {
-        Self {
-            version_table: "alembic_version".parse().expect("a valid name"),
-            schema: "public".parse().expect("a valid name"),
-            tool: None,
-        }
-    }
-}
-
 pub(super) fn read(
     mut table: Table<'_>,
     directory: &Path,
@@ -150,8 +129,8 @@ pub(super) fn read(
     mentions.extend(Mention::of(&table, service.as_ref()));
     let port = table.get("port", port);
     let migrations = table.table("migrations");
-    let migrations = migrations
-        .map(|table| read_migrations(table, mentions))
+    let mut migrations = migrations
+        .map(|table| migrations::read(table, mentions))
         .unwrap_or_default();
     let sessions = [("hold", ForeignSessions::Hold), ("end", ForeignSessions::End)];
     let foreign_sessions = table
@@ -190,6 +169,12 @@ pub(super) fn read(
         let fault = Fault::new("\"manual\" without a tool: nothing is taken back");
         let hint = "add tool = \"alembic\" to the migrations, or take it out";
         table.fault_at("manual", fault.hint(hint));
+    }
+    if let Some(tool) = &mut migrations.tool {
+        tool.beside = Beside {
+            by_hand: manual.iter().flat_map(BTreeMap::keys).cloned().collect(),
+            backup: restore_backup == RestoreBackup::Allow,
+        };
     }
     let preserve = table
         .table("preserve")
@@ -282,65 +267,4 @@ fn one_of(table: &Table<'_>, first: &str, second: &str) {
         let fault = Fault::new(format!("both \"{first}\" and \"{second}\""));
         table.fault_at(second, fault.hint("keep one of the two"));
     }
-}
-
-fn read_migrations(mut table: Table<'_>, mentions: &mut Vec<Mention>) -> MigrationSettings {
-    let default = MigrationSettings::default();
-    let settings = MigrationSettings {
-        version_table: table.get("version_table", name).unwrap_or(default.version_table),
-        schema: table.get("schema", name).unwrap_or(default.schema),
-        tool: read_tool(&mut table, mentions),
-    };
-    table.reserved(&["downgrade", "heads", "rollback_schema", "sql"]);
-    table.finish();
-    settings
-}
-
-/// What belongs to `tool`, and means nothing without it.
-fn read_tool(table: &mut Table<'_>, mentions: &mut Vec<Mention>) -> Option<MigrationTool> {
-    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-    let tool = table.get("tool", choice(&[("alembic", "alembic")]));
-    let service = table.get("service", name::<ServiceName>);
-    mentions.extend(Mention::of(table, service.as_ref()));
-    let program = table.list("program", |item| text(item).map(str::to_owned));
-    let workdir = table.get("workdir", absolute_path);
-    let timeout = table.get("timeout", duration(Duration::from_secs(1), DAY));
-    let lock_timeout = table.get("lock_timeout", duration(Duration::from_millis(1), DAY));
-    let by = [("agent", UpgradeBy::Agent), ("stack", UpgradeBy::Stack)];
-    let upgrade = table.get("upgrade", choice(&by));
-    if !table.has("tool") {
-        for key in [
-            "service",
-            "program",
-            "workdir",
-            "timeout",
-            "lock_timeout",
-            "upgrade",
-        ] {
-            if table.has(key) {
-                let fault = Fault::new(format!("\"{key}\" without a tool"));
-                table.fault_at(key, fault.hint("add tool = \"alembic\", or take it out"));
-            }
-        }
-        return None;
-    }
-    if !table.has("service") {
-        let fault = Fault::new("nothing says whose image has the migrations");
-        table.fault_at("tool", fault.hint("add service = \"api\""));
-    }
-    if program.as_ref().is_some_and(Vec::is_empty) {
-        let fault = Fault::new("there is no program");
-        table.fault_at(
-            "program",
-            fault.hint("write program = [\"python3\", \"-m\", \"alembic\"]"),
-        );
-    }
-    Some(MigrationTool {
-        service: service?,
-        program: program.unwrap_or_else(|| vec![tool.unwrap_or("alembic").to_owned()]),
-        workdir: workdir.map(|path| path.to_string_lossy().into_owned()),
-        timeout: timeout.unwrap_or(Duration::from_secs(30 * 60)),
-        lock_timeout: lock_timeout.unwrap_or(Duration::from_secs(5)),
-        upgrade: upgrade.unwrap_or_default(),
-    })
 }

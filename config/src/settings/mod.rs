@@ -12,6 +12,7 @@ mod backup;
 mod database;
 mod integrity;
 mod manual;
+mod migrations;
 mod policy;
 mod probe;
 mod stack;
@@ -20,10 +21,10 @@ mod word;
 pub use agent::{Account, AgentSettings, ControlSettings, EngineAddress, LogFormat};
 pub use backup::{AfterBackup, BackupSettings, Schedule};
 pub use database::{
-    Credential, DatabaseAccess, DatabaseSettings, ForeignSessions, MigrationSettings, PreserveSettings,
-    SecretSource,
+    Credential, DatabaseAccess, DatabaseSettings, ForeignSessions, PreserveSettings, SecretSource,
 };
 pub use integrity::IntegritySettings;
+pub use migrations::MigrationSettings;
 pub use probe::{HttpTarget, ProbeKind, ProbeSettings, StatusPattern, StatusSet, TcpTarget};
 pub use stack::{ComposeFiles, EnvFile, ImageTemplate, Mention, StackSettings};
 pub use word::{AccountName, Host, HttpUrl, PgName, Profile, VarName};

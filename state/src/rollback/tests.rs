@@ -10,7 +10,7 @@ use proptest::prelude::*;
 
 use super::{Failure, Retreat, again, is_unfinished, ordered, retreat, target};
 use crate::fixture::{at, generation, image, quarantine, record, release, request, service, stack};
-use crate::migration_tool::{MigrationTool, UpgradeBy};
+use crate::migration_tool::{Beside, Commands, MigrationTool, UpgradeBy};
 use crate::migrations::History;
 use crate::name::{Role, ServiceName};
 use crate::observed::{Known, SchemaHead};
@@ -558,11 +558,12 @@ fn migrated(case: &mut Case, proven: &str, stands: &str, scripts: &str) {
     case.schema = Some(Known::Known(SchemaHead::At(set(stands))));
     case.tool = Some(MigrationTool {
         service: service("api"),
-        program: vec![String::from("alembic")],
+        commands: Commands::alembic(&[String::from("alembic")]),
         workdir: None,
         timeout: Duration::from_secs(60),
         lock_timeout: Duration::from_secs(1),
         upgrade: UpgradeBy::Agent,
+        beside: Beside::default(),
     });
 }
 

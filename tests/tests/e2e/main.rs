@@ -18,6 +18,7 @@ mod registry;
 mod replace;
 mod rollback;
 mod schema;
+mod tools;
 mod trouble;
 
 use std::process::ExitCode;
@@ -109,6 +110,7 @@ fn main() -> ExitCode {
         migrate::ALL,
         fallback::ALL,
         integrity::ALL,
+        tools::ALL,
         trouble::ALL,
         backup::ALL,
         input::ALL,

@@ -341,6 +341,9 @@ fn facts(status: &Status, reader: &Reader) -> String {
         parts.push(match (&schema.unknown, &schema.heads[..]) {
             (Some(why), _) => format!("schema unknown: {why}"),
             (None, []) => "schema never migrated".into(),
+            (None, heads @ [.., last]) if heads.len() > 3 => {
+                format!("schema {last} and {} more", heads.len() - 1)
+            }
             (None, heads) => format!("schema {}", heads.join(", ")),
         });
     }

@@ -10,6 +10,7 @@ mod putting_back;
 mod schema;
 mod server;
 mod sessions;
+mod tools;
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};

@@ -1,0 +1,4 @@
+"""What the server serves."""
+from django.core.asgi import get_asgi_application
+
+application = get_asgi_application()

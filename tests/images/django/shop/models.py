@@ -1,0 +1,1 @@
+"""The models are as the migrations leave them: nothing here asks for one."""
