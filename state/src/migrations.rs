@@ -135,16 +135,19 @@ impl History {
     }
 
     /// The same, of a tool whose version table has these rows.
+    #[must_use]
     pub fn with_rows(self, rows: VersionRows) -> Self {
         self.with(|whole| whole.rows = rows)
     }
 
     /// The same, where nothing takes these back.
+    #[must_use]
     pub fn with_one_way(self, one_way: BTreeSet<Revision>) -> Self {
         self.with(|whole| whole.one_way = one_way)
     }
 
     /// The same, as this command has said it.
+    #[must_use]
     pub fn with_reader(self, command: &[String]) -> Self {
         self.with(|whole| whole.read_by = Some(digest(command)))
     }
@@ -409,7 +412,7 @@ mod tests {
         let line = history("a: b:a c:b").unwrap().with_rows(VersionRows::Applied);
         assert_eq!(line.heads(), set("a b c"));
         let names = |way: Result<Vec<Revision>, NoWay>| {
-            way.map(|way| Vec::from_iter(way.iter().map(ToString::to_string)).join(" "))
+            way.map(|way| way.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
         };
         // One that was written earlier and came later.
         assert_eq!(names(line.up(&at("a c"), &at("a b c"))).unwrap(), "b");

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use state::instead::ManualSql;
 use state::last_resort::RestoreBackup;
@@ -16,7 +17,7 @@ use super::migrations::{self, MigrationSettings};
 use super::stack::Mention;
 use super::word::{PgName, VarName};
 use crate::fragment::{Fault, Item, Table};
-use crate::validate::{choice, name, path_in, port};
+use crate::validate::{choice, duration, name, path_in, port};
 
 /// `[stack.NAME.database]`.
 #[derive(Debug, Clone, PartialEq)]

@@ -181,7 +181,8 @@ fn sqlx_files(printed: &str) -> Result<History, Unreadable> {
         let Some((version, rest)) = name.trim().split_once('_') else {
             continue;
         };
-        if !rest.ends_with(".sql") {
+        // As the tool compares it.
+        if rest.strip_suffix(".sql").is_none() {
             continue;
         }
         let version = version
