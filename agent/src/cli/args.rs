@@ -215,6 +215,7 @@ pub(super) enum BackupCommand {
 #[derive(Debug, Subcommand)]
 pub(super) enum RowsCommand {
     /// List what is kept, and what became of it
+    #[command(after_help = help::ROWS_LIST)]
     List {
         /// The stack
         stack: StackName,
@@ -223,6 +224,7 @@ pub(super) enum RowsCommand {
         json: bool,
     },
     /// Put back what has its place again; what has none yet goes on waiting
+    #[command(after_help = help::ROWS_PUT_IN)]
     PutIn {
         /// The stack
         stack: StackName,
@@ -232,6 +234,7 @@ pub(super) enum RowsCommand {
         follow: Follow,
     },
     /// Drop what is kept; it cannot be had back
+    #[command(after_help = help::ROWS_DROP)]
     Drop {
         /// The stack
         stack: StackName,

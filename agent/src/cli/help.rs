@@ -258,6 +258,42 @@ Exit codes:
   2 no such stack    3 the daemon or the engine is not reachable
   5 refused, or you said no";
 
+pub(super) const ROWS_LIST: &str = "\
+Examples:
+  steadfast rows list shop
+  steadfast rows list shop --json
+
+Touches: nothing.
+
+Exit codes:
+  0 shown    2 no such stack    3 the daemon is not reachable";
+
+pub(super) const ROWS_PUT_IN: &str = "\
+Examples:
+  steadfast rows list shop
+  steadfast rows put-in shop 12
+
+What is in its place by now is left as it is, and told as a conflict.
+
+Touches: the tables that the rows are of.
+
+Exit codes:
+  0 done: `rows list` says what came back    1 failed, or it gave way
+  2 no such stack    3 the daemon or the engine is not reachable
+  5 refused: something is under way, or nothing is kept of that operation";
+
+pub(super) const ROWS_DROP: &str = "\
+Examples:
+  steadfast rows list shop
+  steadfast rows drop shop 12
+
+Touches: what is kept of that one operation, in the state directory. It cannot
+be had back.
+
+Exit codes:
+  0 dropped    2 no such stack    3 the daemon is not reachable
+  5 refused, or you said no";
+
 pub(super) const ROWS: &str = "\
 Examples:
   steadfast rows list shop

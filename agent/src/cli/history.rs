@@ -327,7 +327,7 @@ mod tests {
               check      orders: differs from what is expected before, holds after
               check      users: holds after
               rows       31 before, 19 after: public.orders 20 -> 8, public.wallets none ->
-                         0; not counted, for want of time: public.candles
+                         0; not counted both times, and in no sum: public.candles
               done        1. create api-1 from 01537f435b1b [13:59:54, 135ms]
         "#]]
         .assert_eq(&anstream::adapter::strip_str(&text).to_string());

@@ -643,16 +643,17 @@ fn what_has_to_hold_is_asked_before_and_after_the_schema_goes_up() {
         back the database up, and restore the backup to prove it
         ask the integrity checks, before
         upgrade the schema from a to b with image 000000000007 (b)
-        ask the integrity checks and count the rows, after
+        ask the integrity checks, after
         watch 1 new containers for 5s
+        count the rows, after
         remove 00000000000a"#]]
     .assert_eq(&looks(case(true, true)));
     // What was before is counted with the backup.
     expect![[r#"
         back the database up, and restore the backup to prove it
         upgrade the schema from a to b with image 000000000007 (b)
-        count the rows, after
         watch 1 new containers for 5s
+        count the rows, after
         remove 00000000000a"#]]
     .assert_eq(&looks(case(false, true)));
     // Where the containers migrate it is asked when they are up, and before the old ones go.

@@ -331,26 +331,26 @@ fn held_with_an_offer() {
     check(
         "held with an offer",
         &expect![[r#"
-        shop  held: the rollback failed: downgrade the schema: NotImplementedError
-          runs       v1.5.0 (generation 2), good since 1h 54m ago
-          asked for  v1.5.0, 2h ago; that is what runs
-          next       what runs is healed; nothing else is done by itself
-                     held since 13:56: look at it; `steadfast rollback` tries again
-                     question 9fd434e515c7: the schema cannot be taken back: go back to
-                     v1.4.0 (generation 1) with the backup 20250602T120000Z-7, and lose
-                     what was written since?
-                     public.orders: 12 rows more than in it, which would be lost
-          rollback   not possible: nothing older differs in api
-          you can    steadfast approve shop              go back to the backup
-                     steadfast retry shop                try again what was asked for
-                     steadfast pin shop TAG              ask for another release
+            shop  held: the rollback failed: downgrade the schema: NotImplementedError
+              runs       v1.5.0 (generation 2), good since 1h 54m ago
+              asked for  v1.5.0, 2h ago; that is what runs
+              next       what runs is healed; nothing else is done by itself
+                         held since 13:56: look at it; `steadfast rollback` tries again
+                         question c54cf6c3dd39: the schema cannot be taken back: go back to
+                         v1.4.0 (generation 1) with the backup 20250602T120000Z-7, and lose
+                         what was written since?
+                         public.orders: 12 rows more than in it, which would be lost
+              rollback   not possible: nothing older differs in api
+              you can    steadfast approve shop              go back to the backup
+                         steadfast retry shop                try again what was asked for
+                         steadfast pin shop TAG              ask for another release
 
-          SERVICE  IMAGE                             STATE             SINCE
-          api      registry.example/shop/api:v1.5.0  running, healthy  1h 59m ago
-          web      registry.example/shop/web:v1.5.0  running, healthy  1h 59m ago
+              SERVICE  IMAGE                             STATE             SINCE
+              api      registry.example/shop/api:v1.5.0  running, healthy  1h 59m ago
+              web      registry.example/shop/web:v1.5.0  running, healthy  1h 59m ago
 
-          schema 7c1f · env 0b6f4e03b952 · engine 20.10.24 · seen 3s ago
-    "#]],
+              schema 7c1f · env 0b6f4e03b952 · engine 20.10.24 · seen 3s ago
+        "#]],
     );
 }
 
