@@ -377,7 +377,8 @@ fn out_again(record: &StackRecord, open: &OpenOperation) -> Vec<Change> {
     let was_in = record
         .taken_back
         .iter()
-        .filter(|(_, taken)| taken.put_in.is_some());
+        // What a person has dropped is nowhere any more.
+        .filter(|(_, taken)| taken.put_in.is_some() && !taken.is_dropped());
     let out = was_in.map(|(of, taken)| {
         let out = TakenBack {
             put_in: None,

@@ -73,11 +73,21 @@ async fn put_in(common: &Common, stack: &StackName, of: u64, follow: &Follow) ->
 }
 
 async fn drop_rows(common: &Common, stack: &StackName, of: u64, yes: bool) -> Outcome {
-    let question = format!("{stack}: drop the rows that are kept of operation {of}?");
-    if !yes && !operation::confirm(&question)? {
-        return Err(Failure::new(5, "nothing was done"));
-    }
     let daemon = Daemon::of(common);
+    let status = daemon.client.status(stack.as_str()).await;
+    let status = status.map_err(|error| daemon.failure(error))?;
+    // What is not there the daemon refuses in its own words.
+    if let Some(row) = status.taken_back.iter().find(|row| row.operation == of) {
+        let question = format!(
+            "{stack}: drop {} rows that operation {of} has taken out ({}; {})? They cannot be had back.",
+            row.rows,
+            row.revisions.join(", "),
+            row.state.replace('_', " ")
+        );
+        if !yes && !operation::confirm(&question)? {
+            return Err(Failure::new(5, "nothing was done"));
+        }
+    }
     let body = ActBody {
         rows_of: Some(of),
         ..ActBody::default()

@@ -16,7 +16,7 @@ use super::{DatabaseError, Session};
 const SETTLE: Duration = Duration::from_secs(10);
 
 /// Between two looks. All of them are time in which nobody is served.
-const LOOK: Duration = Duration::from_millis(50);
+const LOOK: Duration = Duration::from_millis(100);
 
 /// A session that was let in just before the bar is not seen at once: so many looks in a row find none.
 const EMPTY_LOOKS: usize = 3;

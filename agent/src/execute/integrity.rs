@@ -61,8 +61,11 @@ impl Executor<'_> {
         if why.is_empty() {
             return Ok(Outcome::Seen(Box::new(seen)));
         }
+        // Now that it has failed it is worth the time.
+        let counts = !what.counts && !work.settings.count_within.is_zero();
+        let (before, after) = self.rows_of(work, open, None, counts).await;
         let rows = |look: &Option<Look>| look.as_ref().and_then(|look| look.rows.clone());
-        let lost = rows(&seen.before).zip(rows(&seen.after));
+        let lost = rows(&seen.before).or(before).zip(rows(&seen.after).or(after));
         let lost = lost.and_then(|(before, after)| fewer(&before, &after));
         let kept = match between {
             Between::Restore => None,

@@ -512,6 +512,12 @@ fn told(spec: Option<&StackSpec>, by: &Migration, ran: &Ran) -> String {
         .into_iter()
         .filter(|line| !is_traced || !line.starts_with([' ', '\t']))
         .collect();
+    // What a server says of a row, and a driver of what it has sent, is values.
+    const VALUES: [&str; 4] = ["DETAIL:", "CONTEXT:", "Failing row contains", "[parameters:"];
+    let lines: Vec<&str> = lines
+        .into_iter()
+        .filter(|line| !VALUES.iter().any(|word| line.trim_start().starts_with(word)))
+        .collect();
     let last = lines.len().saturating_sub(TOLD_LINES);
     let words: Vec<String> = lines[last..]
         .iter()
@@ -599,7 +605,8 @@ mod tests {
             &ran(
                 1,
                 &many,
-                "no way to postgres://app:hunter2@db/shop\npostgresql+asyncpg://app:hunter2@db\n\u{1b}[31m",
+                "no way to postgres://app:hunter2@db/shop\npostgresql+asyncpg://app:hunter2@db\n\u{1b}[31m\n\
+                 DETAIL:  Key (token)=(4711) already exists.\n[parameters: {'token': '4711'}]",
             ),
         );
         assert!(words.starts_with("line 41 | "), "{words}");

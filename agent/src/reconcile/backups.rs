@@ -184,7 +184,10 @@ impl Stack {
             }
             (ActKind::PutIn { of }, ..) => {
                 order::put_in(&self.record, of)?;
-                Step::PutIn { of, last: false }
+                Step::PutIn {
+                    of,
+                    last: self.has_all_of(of),
+                }
             }
             (ActKind::DropBeside, _, Some(name)) => Step::DropBeside { name: name.clone() },
             (ActKind::Backup { proof }, ..) => Step::Backup { proof, copy: None },

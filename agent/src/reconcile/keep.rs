@@ -203,15 +203,25 @@ impl Stack {
         {
             return None;
         }
-        let Some(Known::Known(head)) = &self.schema else {
-            return None;
-        };
-        let current = self.record.current()?;
-        let image = current.release.images.get(&self.tool()?.service)?;
-        let history = self.record.histories.get(image)?;
         let mut all = self.record.taken_back.iter().rev();
-        all.find(|(_, taken)| taken.waits() && history.has_applied(head, &taken.revisions))
+        all.find(|(of, taken)| taken.waits() && self.has_all_of(**of))
             .map(|(of, _)| *of)
+    }
+
+    /// Whether the schema has all again that this operation has taken back; `false` too where nobody knows.
+    pub(super) fn has_all_of(&self, operation: u64) -> bool {
+        let Some(Known::Known(head)) = &self.schema else {
+            return false;
+        };
+        let image = self.tool().and_then(|tool| {
+            let current = self.record.current()?;
+            current.release.images.get(&tool.service)
+        });
+        let history = image.and_then(|image| self.record.histories.get(image));
+        let taken = self.record.taken_back.get(&operation);
+        taken
+            .zip(history)
+            .is_some_and(|(taken, history)| history.has_applied(head, &taken.revisions))
     }
 
     fn backup_due(&self) -> Option<Due> {

@@ -23,8 +23,6 @@ use crate::database::Place;
 
 /// How long counting may take: somebody may be waiting for the pass. What there is no time for is told as that.
 const COUNTED_WITHIN: Duration = Duration::from_secs(30);
-/// And once more, before it is begun.
-const AGAIN_WITHIN: Duration = Duration::from_secs(10);
 
 /// What would be lost by going back to a backup.
 struct Stake {
@@ -151,14 +149,22 @@ impl Stack {
         let agreed = self.record.approval.clone();
         let mut lost = agreed.as_ref().map(|approval| approval.detail.join("; "));
         // It may have been agreed to hours ago, and who writes has gone on.
-        match self.what_is_at_stake(&target, Some(&backup), AGAIN_WITHIN).await {
+        let again = match by {
+            // What steadfast.toml allows was counted a moment ago.
+            Author::Agent => Ok(None),
+            _ => {
+                self.what_is_at_stake(&target, Some(&backup), COUNTED_WITHIN)
+                    .await
+            }
+        };
+        match again {
             Ok(Some(stake)) => {
                 let known = agreed.as_ref().map(|approval| &approval.ask);
                 let more = match known {
                     Some(Ask::RestoreBackup { rows, .. }) => asks_again(*rows, stake.rows),
                     _ => false,
                 };
-                if more && by != Author::Agent {
+                if more {
                     let hold = Some(self.hold_for_more(stake.rows));
                     self.ask_about_the_backup(&current, &target, stake, None, hold)?;
                     return Ok(true);

@@ -144,20 +144,12 @@ impl Keeper {
         }
         // What is kept is kept: counting takes what is left of the time, and that it fails is told.
         let most = taken.place.settings.count_within;
+        let parts = partitions(&then).await.unwrap_or_default();
         let before = counted(&then, most, deadline).await;
-        let parts = partitions(&then).await?;
         then.end().await;
-        let after = match Link::to(login, deadline.left()?).await {
-            Ok(now) => {
-                now.run(&begin).await?;
-                let after = counted(&now, most, deadline).await;
-                now.end().await;
-                after
-            }
-            Err(_) => None,
-        };
+        let after = counted_now(login, &begin, most, deadline).await;
         manifest.seen = Some(Seen { before, after });
-        let gone = unaccounted(manifest, &parts, version_table);
+        let gone = unaccounted(manifest, &parts, &renamed(&had, &has), version_table);
         manifest.words.extend(gone);
         Ok(())
     }
@@ -183,6 +175,7 @@ async fn partitions(link: &Link) -> Result<BTreeMap<String, String>, BackupError
 fn unaccounted(
     manifest: &Manifest,
     partitions: &BTreeMap<String, String>,
+    renamed: &BTreeMap<String, String>,
     version_table: (&PgName, &PgName),
 ) -> Vec<String> {
     let rows = |look: &Option<Look>| look.as_ref().and_then(|look| look.rows.clone());
@@ -190,14 +183,19 @@ fn unaccounted(
     let Some((before, after)) = seen.and_then(|seen| rows(&seen.before).zip(rows(&seen.after))) else {
         return Vec::new();
     };
-    let plain = |name: &str| name.replace('"', "");
+    let before = by_plain_name(before, renamed);
+    let after = by_plain_name(after, &BTreeMap::new());
+    let partitions: BTreeMap<String, String> = partitions
+        .iter()
+        .map(|(of, root)| (plain(of), plain(root)))
+        .collect();
     let mut gone: BTreeMap<String, (u64, u64)> = BTreeMap::new();
     for (table, then, now) in moved(&before, &after) {
         let mut root = &table;
         while let Some(parent) = partitions.get(root) {
             root = parent;
         }
-        let sum = gone.entry(plain(root)).or_default();
+        let sum = gone.entry(root.clone()).or_default();
         *sum = (sum.0 + then, sum.1 + now);
     }
     gone.remove(&format!("{}.{}", version_table.0, version_table.1));
@@ -219,6 +217,51 @@ fn unaccounted(
         })
     });
     lines.collect()
+}
+
+fn plain(name: &str) -> String {
+    name.replace('"', "")
+}
+
+/// With the names that the tables have in the database.
+fn by_plain_name(tally: Tally, renamed: &BTreeMap<String, String>) -> Tally {
+    let name = |table: String| {
+        let table = plain(&table);
+        renamed.get(&table).cloned().unwrap_or(table)
+    };
+    Tally {
+        tables: tally
+            .tables
+            .into_iter()
+            .map(|(of, rows)| (name(of), rows))
+            .collect(),
+        about: tally
+            .about
+            .into_iter()
+            .map(|(of, about)| (name(of), about))
+            .collect(),
+        ..tally
+    }
+}
+
+/// What was given another name: it is known by its number, which a copy has too.
+fn renamed(had: &[Table], has: &[Table]) -> BTreeMap<String, String> {
+    let name = |table: &Table| format!("{}.{}", table.schema, table.name);
+    let now = |then: &Table| has.iter().find(|now| now.oid == then.oid);
+    let is_copy = had
+        .iter()
+        .any(|then| now(then).is_some_and(|now| now.name == then.name));
+    let both = had.iter().filter_map(|then| Some((name(then), name(now(then)?))));
+    both.filter(|(then, now)| is_copy && then != now).collect()
+}
+
+/// In the database itself, in a transaction of its own.
+async fn counted_now(login: &Login, begin: &str, most: Duration, deadline: Deadline) -> Option<Look> {
+    let now = Link::to(login, deadline.left().ok()?).await.ok()?;
+    now.run(begin).await.ok()?;
+    let counted = counted(&now, most, deadline).await;
+    now.end().await;
+    counted
 }
 
 /// The rows of every table, as far as they can be counted in the time that is set aside for it: nobody waits. `most`: zero

@@ -66,8 +66,10 @@ const WITHOUT_ROWS: [&str; 18] = [
 
 /// So much of a script is read.
 const LONGEST: usize = 64 * 1024 * 1024;
-/// And so much of one statement, or of one line.
-const LONGEST_STATEMENT: usize = 1024 * 1024;
+/// And so much of one line.
+const LONGEST_LINE: usize = 1024 * 1024;
+/// And so much of one statement: its words take a hundred times that.
+const LONGEST_STATEMENT: usize = 64 * 1024;
 
 /// What was read of a script.
 #[derive(Debug, PartialEq, Eq)]
@@ -128,7 +130,7 @@ impl Script {
             if part.ends_with(b"\n") {
                 let line = std::mem::take(&mut self.line);
                 self.take_line(&String::from_utf8_lossy(&line));
-            } else if self.line.len() > LONGEST_STATEMENT {
+            } else if self.line.len() > LONGEST_LINE {
                 self.cut = Some(String::from("a line of the script has more than 1 MiB"));
                 return;
             }

@@ -6,12 +6,22 @@ try:
 except NodeNotFoundError:
     # Of what was squashed the files are gone, and others still name them.
     loader = MigrationLoader(None)
+
+
+def reversible(operation):
+    # What stands for others says of itself that it can be reversed.
+    within = getattr(operation, "database_operations", [])
+    return operation.reversible and all(map(reversible, within))
+
+
 lines = {}
 for key, migration in loader.disk_migrations.items():
     node = loader.graph.node_map.get(key)
     before = {parent.key for parent in node.parents} if node else set()
     before |= {tuple(old) for old in migration.replaces}
-    lines[key] = before, all(operation.reversible for operation in migration.operations)
+    # Where what it stands for is there as well, Django leaves its row as it is, whichever way it goes.
+    stands_for = any(tuple(old) in loader.disk_migrations for old in migration.replaces)
+    lines[key] = before, not stands_for and all(map(reversible, migration.operations))
 for migration in loader.disk_migrations.values():
     # The database has a row for each of them as well.
     for old in migration.replaces:

@@ -6,6 +6,13 @@ try:
     loader = MigrationLoader(None, replace_migrations=False)
 except NodeNotFoundError:
     loader = MigrationLoader(None)
+
+
+def reduces_to_sql(operation):
+    within = getattr(operation, "database_operations", [])
+    return operation.reduces_to_sql and all(map(reduces_to_sql, within))
+
+
 for key, migration in sorted(loader.disk_migrations.items()):
     # It writes its SQL into a list. What has to ask the database first cannot be said without one.
     editor = connection.SchemaEditorClass(connection, collect_sql=True, atomic=True)
@@ -18,6 +25,6 @@ for key, migration in sorted(loader.disk_migrations.items()):
         continue
     print("\n-- Running downgrade %s.%s -> " % key)
     print("\n".join(editor.collected_sql))
-    if not all(operation.reduces_to_sql for operation in migration.operations):
+    if not all(map(reduces_to_sql, migration.operations)):
         print("DO 'what is written in Python';")
     print("DELETE FROM django_migrations;")

@@ -84,7 +84,9 @@ impl Commands {
 
     /// Flyway, with the files below `directory`.
     pub fn flyway(program: &[String], directory: &str, version_table: &str) -> Self {
-        let call = |words: &[&str]| called(program, words);
+        let scripts = format!("-locations=filesystem:{directory}");
+        let table = format!("-table={version_table}");
+        let call = |words: &[&str]| called(program, &[&[scripts.as_str(), table.as_str()], words].concat());
         let target = format!("-target={REVISION}");
         Self {
             history: ["ls", "-1R", directory].map(str::to_owned).into(),
