@@ -613,7 +613,7 @@ fn a_tool_that_is_known_by_name_needs_no_more_than_its_service() {
         (
             "flyway",
             "flyway_schema_history",
-            "flyway -target={revision} undo",
+            "flyway -locations=filesystem:/flyway/sql -table=flyway_schema_history -target={revision} undo",
         ),
     ] {
         let read = migrations(&format!("tool = \"{name}\"\nservice = \"api\""));

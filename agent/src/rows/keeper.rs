@@ -8,14 +8,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use config::settings::{PgName, PreserveSettings};
 use state::durable::FileSystem;
-use state::integrity::{Look, Seen, moved};
+use state::integrity::{Look, Seen, Tally, moved};
 use state::name::{Digest, StackName};
 use state::taken_back::{PutIn, Saved, TakenBack};
 
 use super::kept::{Item, Kept, Manifest, VERSION, What};
 use super::lost::{Lost, lost};
 use super::stream::write_out;
-use super::table::tables;
+use super::table::{Table, tables};
 use super::{Rows, Taken, When, put_in};
 use crate::backup::{BackupError, Deadline, MARGIN};
 use crate::database::{

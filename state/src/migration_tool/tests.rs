@@ -129,9 +129,9 @@ fn django_goes_back_in_each_application() {
         expect![[r#"
             auth.1 -> auth.1 auth.2 shop.1 shop.2 shop.3: python3 manage.py migrate --no-input
             auth.1 -> auth.1 auth.2: no: the tool goes up to all that there is, and not to auth.1 + auth.2
-            auth.1 auth.2 shop.1 shop.2 -> auth.1 shop.1: python3 manage.py shell -v 0 -c from django.core.management import call_command…
+            auth.1 auth.2 shop.1 shop.2 -> auth.1 shop.1: python3 manage.py shell -v 0 -c from django.db import connection…
             auth.1 auth.2 shop.1 shop.2 shop.3 -> auth.1 auth.2 shop.1 shop.2: no: shop.3 cannot be taken back: an operation of it has no reverse; write SQL for that, or restore_backup = "allow"
-            old.1 auth.1 auth.2 -> old.1 auth.1: python3 manage.py shell -v 0 -c from django.core.management import call_command…
+            old.1 auth.1 auth.2 -> old.1 auth.1: python3 manage.py shell -v 0 -c from django.db import connection…
             old.1 auth.1 -> auth.1: no way: the image does not know revision old.1
         "#]],
     );
@@ -240,10 +240,10 @@ fn flyway_undoes_down_to_a_version_and_that_one_too() {
             ("3.failed", "1"),
         ],
         expect![[r#"
-            1 -> 3: flyway migrate
-            1 -> 2: flyway -target=2 migrate
-            2.1 -> 1: flyway -target=2 undo
-            2.1 -> : flyway -target=1 undo
+            1 -> 3: flyway -locations=filesystem:/flyway/sql -table=t migrate
+            1 -> 2: flyway -locations=filesystem:/flyway/sql -table=t -target=2 migrate
+            2.1 -> 1: flyway -locations=filesystem:/flyway/sql -table=t -target=2 undo
+            2.1 -> : flyway -locations=filesystem:/flyway/sql -table=t -target=1 undo
             3 -> 2.1: no: 3 cannot be taken back: it has no undo script, and the Community edition of Flyway runs none; write SQL for that, or restore_backup = "allow"
             3.failed -> 1: no way: the image does not know revision 3.failed
         "#]],

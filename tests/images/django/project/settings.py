@@ -12,7 +12,7 @@ DATABASES = {
     "default": {
         "ENGINE": "django.db.backends.postgresql",
         "HOST": os.environ["DB_HOST"],
-        "NAME": os.environ["DB_NAME"],
+        "NAME": os.environ["DB_DATABASE"],
         "USER": "postgres",
         "PASSWORD": os.environ["DB_PASSWORD"],
     }
