@@ -226,34 +226,6 @@ fn refusals(lab: &Lab, before: &str) -> Result<()> {
     })?;
     ensure!(symbols(lab)? == before, "rows have changed");
 
-    // Nothing can be written.
-    sql(
-        lab,
-        "postgres",
-        "ALTER SYSTEM SET default_transaction_read_only = on",
-    )?;
-    sql(lab, "postgres", "SELECT pg_reload_conf()")?;
-    lab.when("it takes effect", || {
-        Ok((sql(lab, "postgres", "SHOW transaction_read_only")? == "on").then_some(()))
-    })?;
-    let api = lab.container("api")?;
-    let said = lab.run(&["backup", &lab.name])?;
-    ensure!(said.code != 0 && says(&said, "read-only"), "{said:?}");
-    let said = lab.run(&["rollback", &lab.name, "--yes", "--wait"])?;
-    ensure!(said.code != 0 && says(&said, "read-only"), "{said:?}");
-    lab.until("nothing is under way", |s| {
-        s.operation.is_none() && stands_at(s, "0002")
-    })?;
-    let now = lab.container("api")?;
-    ensure!(now.id == api.id && now.is_running(), "{now:#?}");
-    ensure!(symbols(lab)? == before, "rows have changed");
-    sql(
-        lab,
-        "postgres",
-        "ALTER SYSTEM RESET default_transaction_read_only",
-    )?;
-    sql(lab, "postgres", "SELECT pg_reload_conf()")?;
-
     // Another database than there is.
     lab.terminate()?;
     lab.settings(&settings("nowhere"))?;
