@@ -210,17 +210,22 @@ fn refusals(lab: &Lab, before: &str) -> Result<()> {
     sql(lab, "postgres", &KEEPER.replace("CREATE ROLE", "ALTER ROLE"))?;
 
     // No connection is free. Those that are there are the application's, for all that the agent knows.
-    let many = "for n in $(seq 40); do (while :; do psql -d postgres -c 'SELECT pg_sleep(600)' >/dev/null 2>&1; \
+    let many = "for n in $(seq 40); do (while :; do psql -h postgres -U postgres -c 'SELECT pg_sleep(3)' >/dev/null 2>&1; \
                 sleep 0.2; done) & done; wait";
-    let mut flood = shell(lab, many)?;
+    // From another container: what is left of it there is no child of the server's.
+    let elsewhere = lab.container("api")?.id;
+    let password = format!("PGPASSWORD={SECRET}");
+    let words = ["exec", "-e", &password, &elsewhere, "sh", "-c", many];
+    let mut flood = lab
+        .engine
+        .command(std::path::Path::new("docker"), &words)
+        .spawn()?;
     lab.when("no connection is free", || {
         Ok(sql(lab, "postgres", "SELECT 1").is_err().then_some(()))
     })?;
-    let postgres = lab.container("postgres")?.id;
     is_waited_for(lab, "too many clients", || {
-        lab.engine.exec(&postgres, &["pkill", "-f", "seq 40"])?;
-        // Those that could not connect are gone by themselves.
-        lab.engine.exec(&postgres, &["sh", "-c", "pkill psql; true"])?;
+        // The server ends those whose clients are gone when they have slept.
+        lab.engine.exec(&elsewhere, &["pkill", "-f", "seq 40"])?;
         flood.wait()?;
         Ok(())
     })?;
