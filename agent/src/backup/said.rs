@@ -33,13 +33,19 @@ const BROKEN: [&str; 14] = [
     "due to statement timeout",
 ];
 const KILLED: [i64; 4] = [124, 130, 137, 143];
-const MISSING: [i64; 3] = [125, 126, 127];
+const CANNOT: i64 = 126;
+const MISSING: [i64; 3] = [125, CANNOT, 127];
 
 /// The error of a tool that ended with `code`. Of the words secrets are taken out by now.
 pub(super) fn failed(tool: &'static str, code: i64, words: &str) -> BackupError {
     let said = shown(words);
     let lower = words.to_lowercase();
     let has = |texts: &[&str]| texts.iter().any(|text| lower.contains(text));
+    // An engine whose writing to the tool breaks, because that has ended, gives this code too, and loses its words.
+    if code == CANNOT && said.is_empty() {
+        let said = String::from("it has ended before it had read all, and the engine does not say why");
+        return BackupError::Refused { tool, said };
+    }
     if MISSING.contains(&code) {
         return BackupError::NoTool(format!("{tool} cannot be run: {said}"));
     }
@@ -153,6 +159,7 @@ mod tests {
                 "no tool",
             ),
             (1, "", "refused"),
+            (126, "", "refused"),
         ] {
             let error = failed("pg_dump", code, words);
             assert_eq!(kind(&error), expected, "{words}");
