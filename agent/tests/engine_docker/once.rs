@@ -120,7 +120,8 @@ async fn its_code_and_both_streams_are_told_and_it_is_gone() {
     let mut listened = once(&p, long);
     listened.listener = Some(steadfast::engine::Listener(&tell));
     p.engine.run_once(&listened).await.unwrap();
-    assert_eq!(heard.into_inner(), 40_000 * 48 + 4);
+    let line = "forty-eight bytes are in every one of these lines\n";
+    assert_eq!(heard.into_inner(), 40_000 * line.len() + "end\n".len());
 }
 
 #[tokio::test]
