@@ -7,7 +7,7 @@
 #   STEADFAST_BIN            the binary under test
 #   STEADFAST_TEST_ENGINE28  the socket of the second, newest engine
 #   COMPOSE_V2, COMPOSE_V1   Docker Compose, new and old
-# STEADFAST_TEST_SECONDS bounds the tests themselves (default 1500); STEADFAST_SIM_RUNS says how many runs of the
+# STEADFAST_TEST_SECONDS bounds the tests themselves (default 3000); STEADFAST_SIM_RUNS says how many runs of the
 # simulation are drawn, where all is run (default 20000).
 set -uo pipefail
 # What failed is told in words, which are few enough to be said twice.
@@ -43,7 +43,7 @@ export STEADFAST_BIN
 log=$target/test.log
 drawn=$target/simulation.log
 : >"$drawn"
-deadline=$((SECONDS + ${STEADFAST_TEST_SECONDS:-1500}))
+deadline=$((SECONDS + ${STEADFAST_TEST_SECONDS:-3000}))
 timeout --kill-after=20 $((deadline - SECONDS)) \
     cargo test --workspace --locked --no-run "$@" 2>&1 </dev/null | tee "$log" || give_up "the tests do not compile"
 
