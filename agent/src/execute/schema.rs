@@ -496,7 +496,10 @@ fn may_pass(ran: &Ran) -> bool {
             .any(|word| ran.stderr.contains(word) || ran.stdout.contains(word))
 }
 
-/// The end of what a command wrote, without the values of its environment.
+/// What a server says of a row, and a driver of what it has sent: values.
+const VALUES: [&str; 4] = ["DETAIL:", "CONTEXT:", "Failing row contains", "[parameters:"];
+
+/// The end of what a command wrote, without the values of its environment, or of a row.
 fn told(spec: Option<&StackSpec>, by: &Migration, ran: &Ran) -> String {
     // Alembic's own errors are on its standard output, those of Python on the other.
     let both = [&ran.stdout, &ran.stderr];
@@ -512,8 +515,6 @@ fn told(spec: Option<&StackSpec>, by: &Migration, ran: &Ran) -> String {
         .into_iter()
         .filter(|line| !is_traced || !line.starts_with([' ', '\t']))
         .collect();
-    // What a server says of a row, and a driver of what it has sent, is values.
-    const VALUES: [&str; 4] = ["DETAIL:", "CONTEXT:", "Failing row contains", "[parameters:"];
     let lines: Vec<&str> = lines
         .into_iter()
         .filter(|line| !VALUES.iter().any(|word| line.trim_start().starts_with(word)))

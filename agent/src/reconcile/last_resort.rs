@@ -152,7 +152,7 @@ impl Stack {
         let again = match by {
             // What steadfast.toml allows was counted a moment ago.
             Author::Agent => Ok(None),
-            _ => {
+            Author::Person { .. } => {
                 self.what_is_at_stake(&target, Some(&backup), COUNTED_WITHIN)
                     .await
             }
