@@ -15,8 +15,9 @@ use super::{DatabaseError, Session};
 /// How long a session may take to end.
 const SETTLE: Duration = Duration::from_secs(10);
 
-/// Between two looks. All of them are time in which nobody is served.
-const LOOK: Duration = Duration::from_millis(100);
+/// Between two looks. All of them are time in which nobody is served; and whatever follows, a clone or a change of names, the
+/// server itself refuses as long as somebody is connected.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// A session that was let in just before the bar is not seen at once: so many looks in a row find none.
 const EMPTY_LOOKS: usize = 3;
