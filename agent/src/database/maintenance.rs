@@ -92,13 +92,6 @@ pub trait Maintenance: Send + Sync {
     /// The schema as a number: the same for a copy, another for any change. The database is open.
     async fn fingerprint(&self, place: Place<'_>, within: Duration) -> Result<Digest, DatabaseError>;
 
-    /// The rows of every ordinary table, by `schema.table`, counted at one instant. The database is open.
-    async fn counts(
-        &self,
-        place: Place<'_>,
-        within: Duration,
-    ) -> Result<BTreeMap<String, u64>, DatabaseError>;
-
     /// The rows of every ordinary table, as far as they can be counted within `within`, the smallest tables first; of the
     /// others what the server's statistics say. Of the database, which is open, or of a copy, or of what was restored.
     async fn tally(
@@ -117,7 +110,8 @@ pub trait Maintenance: Send + Sync {
         questions: &[Question],
     ) -> Result<Answers, DatabaseError>;
 
-    /// As `counts`, with a sum over the rows that does not depend on their order.
+    /// The rows of every ordinary table, by `schema.table`, counted at one instant, with a sum over them that does not depend
+    /// on their order. The database is open.
     async fn checksums(
         &self,
         place: Place<'_>,
@@ -249,15 +243,6 @@ impl Maintenance for Postgres {
         login
             .bounded(within, fingerprint::fingerprint(&login, within))
             .await
-    }
-
-    async fn counts(
-        &self,
-        place: Place<'_>,
-        within: Duration,
-    ) -> Result<BTreeMap<String, u64>, DatabaseError> {
-        let login = place.login()?;
-        login.bounded(within, rows::counts(&login, within)).await
     }
 
     async fn tally(

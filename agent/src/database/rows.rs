@@ -31,22 +31,12 @@ const BESIDE_TABLES: [&str; 2] = [
          FROM pg_catalog.pg_largeobject', true, false, '')::text ELSE '' END, ''",
 ];
 
-pub(super) async fn counts(login: &Login, within: Duration) -> Result<BTreeMap<String, u64>, DatabaseError> {
-    let link = begin(login, None, within).await?;
-    let counted = ask(&link, "SELECT count(*), 0").await?;
-    link.end().await;
-    Ok(counted
-        .into_iter()
-        .map(|(table, found)| (table, found.rows))
-        .collect())
-}
-
 pub(super) async fn checksums(
     login: &Login,
     within: Duration,
 ) -> Result<BTreeMap<String, Checksum>, DatabaseError> {
     let link = begin(login, None, within).await?;
-    let sums = ask(&link, SUMMED).await?;
+    let sums = ask(&link).await?;
     link.end().await;
     Ok(sums)
 }
@@ -70,7 +60,7 @@ type Whole = (BTreeMap<String, Checksum>, Vec<(String, String)>);
 
 async fn whole(login: &Login, of: Option<&PgName>, within: Duration) -> Result<Whole, DatabaseError> {
     let link = begin(login, of, within).await?;
-    let sums = ask(&link, SUMMED).await?;
+    let sums = ask(&link).await?;
     let mut beside = Vec::new();
     for question in BESIDE_TABLES {
         let text = |cell: Option<&str>| cell.unwrap_or_default().to_owned();
@@ -91,7 +81,7 @@ async fn begin(login: &Login, of: Option<&PgName>, within: Duration) -> Result<L
 }
 
 /// Every ordinary table, partitions too, by its quoted name with its schema.
-async fn ask(link: &Link, what: &str) -> Result<BTreeMap<String, Checksum>, DatabaseError> {
+async fn ask(link: &Link) -> Result<BTreeMap<String, Checksum>, DatabaseError> {
     let tables = format!(
         "SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c \
          JOIN pg_namespace n ON n.oid = c.relnamespace WHERE {OURS} AND c.relkind = 'r'"
@@ -100,7 +90,7 @@ async fn ask(link: &Link, what: &str) -> Result<BTreeMap<String, Checksum>, Data
     for table in link.rows(&tables).await? {
         let table = table.get(0).unwrap_or_default().to_owned();
         let rows = link
-            .rows(&format!("{what} FROM ONLY {table} \"the row\""))
+            .rows(&format!("{SUMMED} FROM ONLY {table} \"the row\""))
             .await?;
         let row = rows
             .first()

@@ -514,9 +514,6 @@ fn told(spec: Option<&StackSpec>, by: &Migration, ran: &Ran) -> String {
     let lines: Vec<&str> = lines
         .into_iter()
         .filter(|line| !is_traced || !line.starts_with([' ', '\t']))
-        .collect();
-    let lines: Vec<&str> = lines
-        .into_iter()
         .filter(|line| !VALUES.iter().any(|word| line.trim_start().starts_with(word)))
         .collect();
     let last = lines.len().saturating_sub(TOLD_LINES);

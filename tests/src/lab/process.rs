@@ -21,6 +21,23 @@ pub struct Said {
     pub err: String,
 }
 
+impl Said {
+    /// Whether these words are in the answer, wherever a line of it ends.
+    pub fn answers(&self, words: &str) -> bool {
+        unwrapped(&self.out).contains(words)
+    }
+
+    /// Whether they are among the complaints.
+    pub fn complains(&self, words: &str) -> bool {
+        unwrapped(&self.err).contains(words)
+    }
+}
+
+fn unwrapped(text: &str) -> String {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    words.join(" ")
+}
+
 /// The program under test: `STEADFAST_BIN`, or what Cargo built beside this test.
 pub fn steadfast_bin() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("STEADFAST_BIN") {

@@ -126,9 +126,7 @@ fn by_backup(engine: &Engine) -> Result<()> {
         ensure!(lab.container(service)?.is_running(), "{service} does not run");
     }
     let said = lab.run(&["status", lab.name.as_str(), "--exit-code"])?;
-    // Wherever a line of it ends.
-    let out: Vec<&str> = said.out.split_whitespace().collect();
-    ensure!(said.code == 5 && out.join(" ").contains(lost), "{said:?}");
+    ensure!(said.code == 5 && said.answers(lost), "{said:?}");
 
     let said = lab.run(&["approve", lab.name.as_str(), "--wait"])?;
     ensure!(said.code == 6, "{said:?}");

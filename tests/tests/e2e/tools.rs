@@ -170,9 +170,7 @@ fn there_and_back(
 fn no_way_back(lab: &Lab, why: &str) -> Result<()> {
     let app = lab.container("app")?;
     let said = lab.run(&["rollback", lab.name.as_str(), "--yes", "--wait"])?;
-    // Wherever a line of it ends.
-    let err: Vec<&str> = said.err.split_whitespace().collect();
-    ensure!(said.code == 5 && err.join(" ").contains(why), "{said:?}");
+    ensure!(said.code == 5 && said.complains(why), "{said:?}");
     let still = lab.container("app")?;
     ensure!(still.id == app.id && still.is_running(), "{still:#?}");
     Ok(())

@@ -5,7 +5,7 @@ use std::process::Child;
 
 use agent::view::{State, Status};
 use anyhow::{Context as _, Result, ensure};
-use steadfast_tests::lab::{Engine, Lab, Said, runs};
+use steadfast_tests::lab::{Engine, Lab, runs};
 
 use super::migrate::{SECRET, SETTINGS, databases, filled, prepared, symbols};
 use super::schema::stands_at;
@@ -95,20 +95,14 @@ fn is_unseen(status: &Status, words: &str) -> bool {
     schema.is_some_and(|schema| schema.unknown.as_ref().is_some_and(|why| why.contains(words)))
 }
 
-/// Whether these words are among the complaints, wherever a line of them ends.
-fn says(said: &Said, words: &str) -> bool {
-    let err: Vec<&str> = said.err.split_whitespace().collect();
-    err.join(" ").contains(words)
-}
-
 /// While the database refuses with `words` it is said so, a backup and a way back are refused with that, and what runs goes
 /// on running.
 fn is_said(lab: &Lab, words: &str, before: &str) -> Result<()> {
     let api = lab.container("api")?;
     let said = lab.run(&["backup", &lab.name, "--timeout", "90s"])?;
-    ensure!(said.code != 0 && says(&said, words), "{said:?}");
+    ensure!(said.code != 0 && said.complains(words), "{said:?}");
     let said = lab.run(&["rollback", &lab.name, "--yes", "--wait", "--timeout", "60s"])?;
-    ensure!(said.code != 0 && !says(&said, "it goes on"), "{said:?}");
+    ensure!(said.code != 0 && !said.complains("it goes on"), "{said:?}");
     lab.until(words, |s| is_unseen(s, words))?;
     lab.until("nothing is under way", |s| {
         s.operation.is_none() && runs(s, "v1.8.0", "good")
@@ -125,7 +119,7 @@ fn is_waited_for(lab: &Lab, words: &str, over: impl FnOnce() -> Result<()>) -> R
     let count = |s: &Status| s.backups.as_ref().map_or(0, |backups| backups.count);
     let before = count(&lab.status()?.context("no status")?);
     let said = lab.run(&["backup", &lab.name, "--timeout", "3s"])?;
-    ensure!(said.code == 1 && says(&said, "it goes on"), "{said:?}");
+    ensure!(said.code == 1 && said.complains("it goes on"), "{said:?}");
     lab.until("it waits", |s| {
         s.operation.is_some() && lab.logged().contains(words)
     })?;

@@ -767,10 +767,6 @@ impl Maintenance for Server {
         .await
     }
 
-    async fn counts(&self, _: Place<'_>, _: Duration) -> Result<BTreeMap<String, u64>, DatabaseError> {
-        Ok(BTreeMap::new())
-    }
-
     async fn tally(
         &self,
         place: Place<'_>,

@@ -11,10 +11,10 @@ async fn a_copy_is_the_same_and_made_once() {
     };
     bench.sql(SHOP).await;
     let content = bench.content().await;
-    let counts = bench.postgres.counts(bench.place(), LONG).await.unwrap();
+    let counts = bench.postgres.checksums(bench.place(), LONG).await.unwrap();
     let counts: Vec<(&str, u64)> = counts
         .iter()
-        .map(|(table, rows)| (table.as_str(), *rows))
+        .map(|(table, found)| (table.as_str(), found.rows))
         .collect();
     assert_eq!(
         counts,
