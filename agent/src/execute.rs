@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use state::bug::{self, Bug};
+use state::integrity::Seen;
 use state::journal::{Event, OpenOperation, Outcome, Progress};
 use state::ledger::{LedgerError, Store};
 use state::name::{ContainerId, ServiceName, StackName};
@@ -80,6 +81,8 @@ pub struct Executor<'a> {
 enum Failure {
     /// For good.
     Final(String),
+    /// For good, because of what was seen of the database.
+    Broken(String, Box<Seen>),
     /// For good, and the schema is not where it was.
     Moved(String),
     /// The database does not answer, and was waited for.
@@ -94,7 +97,11 @@ impl Failure {
     /// In words; `None`: the daemon stops.
     fn why(&self) -> Option<&str> {
         match self {
-            Self::Final(why) | Self::Moved(why) | Self::Away(why) | Self::Passing(why) => Some(why),
+            Self::Final(why)
+            | Self::Broken(why, _)
+            | Self::Moved(why)
+            | Self::Away(why)
+            | Self::Passing(why) => Some(why),
             Self::Interrupted => None,
         }
     }
@@ -178,6 +185,10 @@ impl Executor<'_> {
                 Ok(outcome) => self.rows_begun(&step, &outcome).await.map(|rows| (outcome, rows)),
                 Err(failure) => Err(failure),
             };
+            let (done, seen) = apart(done);
+            if let Some(seen) = seen {
+                self.journal(open, Event::Seen { index, seen })?;
+            }
             let done = match done {
                 Ok((outcome, rows)) => Ok((outcome, rows.or_else(|| opened(&step)))),
                 Err(Failure::Interrupted) => Err(Failure::Interrupted),
@@ -196,7 +207,11 @@ impl Executor<'_> {
                 // What cannot be taken back any more is finished. A container that cannot be removed
                 // is left behind, stopped and without a restart policy: it must not keep the trial waiting.
                 Err(
-                    Failure::Final(why) | Failure::Moved(why) | Failure::Away(why) | Failure::Passing(why),
+                    Failure::Final(why)
+                    | Failure::Broken(why, _)
+                    | Failure::Moved(why)
+                    | Failure::Away(why)
+                    | Failure::Passing(why),
                 ) if past_return => {
                     tries += 1;
                     if tries >= REMOVALS && step.is_final() {
@@ -213,7 +228,7 @@ impl Executor<'_> {
                 Err(failure) => {
                     let (why, passing, moved) = match failure {
                         Failure::Passing(why) | Failure::Away(why) => (why, true, false),
-                        Failure::Final(why) => (why, false, false),
+                        Failure::Final(why) | Failure::Broken(why, _) => (why, false, false),
                         Failure::Moved(why) => (why, false, true),
                         Failure::Interrupted => return Ok(false),
                     };
@@ -304,12 +319,16 @@ impl Executor<'_> {
                 Event::UndoDone { index }
             }
             Err(Failure::Interrupted) => return Ok(false),
-            Err(Failure::Final(why) | Failure::Moved(why) | Failure::Away(why) | Failure::Passing(why)) => {
-                Event::UndoFailed {
-                    index,
-                    why: format!("{failed}; and taking back failed: {undo}: {why}"),
-                }
-            }
+            Err(
+                Failure::Final(why)
+                | Failure::Broken(why, _)
+                | Failure::Moved(why)
+                | Failure::Away(why)
+                | Failure::Passing(why),
+            ) => Event::UndoFailed {
+                index,
+                why: format!("{failed}; and taking back failed: {undo}: {why}"),
+            },
         };
         self.journal_with(open, event, open_again)?;
         Ok(true)
@@ -785,6 +804,14 @@ impl Executor<'_> {
                 ) || spec.healthcheck.is_some()
                     || !spec.ports.is_empty()
             })
+    }
+}
+
+/// What became of a step, apart from what it has seen of the database, which is written down by itself.
+fn apart<T>(done: Result<T, Failure>) -> (Result<T, Failure>, Option<Box<Seen>>) {
+    match done {
+        Err(Failure::Broken(why, seen)) => (Err(Failure::Final(why)), Some(seen)),
+        done => (done, None),
     }
 }
 

@@ -19,5 +19,6 @@ pub mod rows;
 pub mod run;
 pub mod shared;
 pub mod signal;
+pub mod took;
 pub mod view;
 pub mod watch;

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use state::backup::{Dumped, Proof};
 use state::drift::Drift;
 use state::journal::Kind;
-use state::name::{AskId, ContainerId, Digest, EnvId, ImageId, ServiceName, StackName};
+use state::name::{AskId, ContainerId, Digest, EnvId, ImageId, Revision, ServiceName, StackName};
 use state::observed::{ContainerState, Known, SchemaHead};
 use state::plan::Plan;
 use state::policy::{ProbePolicy, TrialPolicy};
@@ -22,6 +22,7 @@ use tokio::sync::{oneshot, watch};
 use crate::backup::{Listing, Progress};
 use crate::database::DatabaseCopy;
 use crate::engine::EngineInfo;
+use crate::took::Took;
 
 /// What the daemon shows of one stack. Replaced whole after every pass.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,6 +57,10 @@ pub struct Snapshot {
     pub backups: Known<Arc<Listing>>,
     /// What was left beside the database, as last seen.
     pub beside: Vec<DatabaseCopy>,
+    /// The size of the database, as last seen.
+    pub database_bytes: Option<u64>,
+    /// How long the last operations took, the newest first.
+    pub past: Arc<[Took]>,
     /// When the next backup of the schedule is due.
     pub next_backup: Option<Timestamp>,
     /// Why the last backup that nobody asked for failed.
@@ -128,6 +133,10 @@ pub struct Readiness {
     pub why_not: Option<String>,
     /// What it would take out of the database, a line each.
     pub destroys: Vec<String>,
+    /// Why only a backup leads there; `None`: something else does.
+    pub one_way: Option<String>,
+    /// The revisions that stay, because the older release is declared to run with them.
+    pub kept: Vec<Revision>,
 }
 
 /// What a person can ask of the daemon.

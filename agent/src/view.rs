@@ -9,12 +9,14 @@ use state::health::Overall;
 use state::journal::Kind;
 use state::record::{self, Ask, Standing};
 use state::release::Verdict;
+use state::rollback::is_unfinished;
 
 use crate::shared::{Shared, Snapshot};
 
 mod backups;
 mod changes;
 mod doing;
+mod expected;
 mod health;
 mod history;
 mod plan;
@@ -27,6 +29,7 @@ mod stakes;
 
 pub use backups::{BackupList, BackupRow, Backups, Beside, DamagedBackup, TakenBackRow, VerifiedRow};
 pub use doing::{Approval, Hold, NextUp, OperationNow, Pause, ProgressNow, Rollback};
+pub use expected::Expected;
 pub use health::{Failing, FailingProbe, Probe, Trial};
 pub use history::{CheckRow, GenerationRow, History, OperationRow, RowsRow, StepRow, TableRow};
 pub use plan::{Action, PlanView, PlannedChange};
@@ -243,6 +246,10 @@ fn state_of(snapshot: &Snapshot, overall: &Overall) -> State {
     }
     if record.hold.is_some() {
         return State::Held;
+    }
+    // What runs is what is left: the way back has not come to its end, and is gone on with.
+    if is_unfinished(record) {
+        return State::RollingBack;
     }
     if matches!(overall, Overall::Failing { .. }) {
         return State::Failing;

@@ -762,7 +762,7 @@ fn sql_of_the_operators_is_what_one_transaction_takes() {
         expect![[r#"
             steadfast.toml:11:1: stack.a.database.manual.0003.downgrade_file: both "downgrade" and "downgrade_file" (keep one of the two)
             steadfast.toml:11:18: stack.a.database.manual.0003.downgrade_file: /no/such.sql does not exist (name a file of SQL that the daemon may read)
-            steadfast.toml:12:1: stack.a.database.manual.0004: nothing says how this revision is taken back (add downgrade = "ALTER TABLE …", or downgrade_file = "down.sql")
+            steadfast.toml:12:1: stack.a.database.manual.0004: nothing says how this revision is taken back (add downgrade = "ALTER TABLE …", or downgrade_file = "down.sql", or rollback_schema = "keep")
             steadfast.toml:13:26: stack.a.database.manual.0 5: "0 5" is not a valid revision: it holds only letters, digits, `_`, `.` and `-`"#]],
     );
     check_manual(
@@ -776,6 +776,34 @@ fn sql_of_the_operators_is_what_one_transaction_takes() {
         "[stack.a.database]\nservice = \"db\"\nmanual.\"0003\".downgrade = \"SELECT 1\"",
         expect![[
             r#"steadfast.toml:6:1: stack.a.database.manual: "manual" without a tool: nothing is taken back (add tool = "alembic" to the migrations, or take it out)"#
+        ]],
+    );
+}
+
+#[test]
+fn what_a_rollback_leaves_of_the_schema() {
+    let text = "[stack.a]\ndirectory = \"/a\"\nprobe = []\n[stack.a.database]\nservice = \"db\"\nrollback_schema = \"keep\"\n\
+        [stack.a.database.migrations]\ntool = \"alembic\"\nservice = \"api\"\n\
+        [stack.a.database.manual.\"0003\"]\nrollback_schema = \"ask\"\n\
+        [stack.a.database.manual.\"0004\"]\nrollback_schema = \"downgrade\"\ndowngrade = \"SELECT 1\"";
+    let database = read(text).stacks.into_values().next().unwrap().database.unwrap();
+    assert_eq!(database.manual.len(), 1);
+    let declared = database.migrations.tool.unwrap().declared;
+    let said: Vec<String> = ["0002", "0003", "0004"]
+        .iter()
+        .map(|name| format!("{:?}", declared.of(&name.parse().unwrap())))
+        .collect();
+    assert_eq!(said, ["Keep", "Ask", "Downgrade"]);
+    check_manual(
+        "[stack.a.database.manual.\"0003\"]\nrollback_schema = \"stay\"",
+        expect![[
+            r#"steadfast.toml:10:19: stack.a.database.manual.0003.rollback_schema: "stay" is not one of the possible values (it is one of "downgrade", "keep", "ask")"#
+        ]],
+    );
+    check_stack(
+        "[stack.a.database]\nservice = \"db\"\nrollback_schema = \"keep\"",
+        expect![[
+            r#"steadfast.toml:6:1: stack.a.database.rollback_schema: "rollback_schema" without a tool: the schema is not moved (add tool = "alembic" to the migrations, or take it out)"#
         ]],
     );
 }

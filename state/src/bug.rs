@@ -27,6 +27,10 @@ pub enum Bug {
     TargetIsNotThere,
     /// 5: nobody looks whether a target's schema fits.
     SchemaIsNotAsked,
+    /// 5: a rollback leaves a schema of which nobody has declared that it fits.
+    UndeclaredStays,
+    /// 5: nobody asks whether anything takes a revision back.
+    OneWayIsNotAsked,
     /// 5: the first sign of health proves a generation.
     ProvenAtFirstSight,
     /// 6: what was restored, and fails too, is left for an older one.
@@ -41,6 +45,8 @@ pub enum Bug {
     RemovalIsBlamed,
     /// 7: what the plan leaves as it is fails the release.
     UntouchedIsBlamed,
+    /// 8: what was declared to stay is taken back.
+    DeclaredIsTakenBack,
     /// 8: an old container goes before the new one has stood.
     OldGoesFirst,
     /// 8: anonymous volumes stay behind.

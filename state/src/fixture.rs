@@ -138,6 +138,8 @@ pub(crate) fn downgrade(image: &ImageId, crossed: &str, to: &str) -> SchemaMove 
             .map(|name| name.parse().unwrap())
             .collect(),
         losses: crate::taken_back::Losses::new(),
+        one_way: None,
+        kept: Vec::new(),
     }
 }
 

@@ -6,6 +6,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::integrity::Check;
 use crate::name::Revision;
 use crate::schema_fit::{Direction, SchemaMove};
 use crate::step::Step;
@@ -86,9 +87,13 @@ pub struct Instead {
     pub lacks: Option<String>,
 }
 
-/// What is tried where a way down fails: the operator's SQL, where every revision that is crossed has some. `None`: it is
-/// no way down.
-pub fn instead_of(way: &SchemaMove, manual: &BTreeMap<Revision, ManualSql>) -> Option<Instead> {
+/// What is tried where a way down fails: the operator's SQL, where every revision that is crossed has some. `checks`: what
+/// is asked then. `None`: it is no way down.
+pub fn instead_of(
+    way: &SchemaMove,
+    manual: &BTreeMap<Revision, ManualSql>,
+    checks: &[Check],
+) -> Option<Instead> {
     if way.direction == Direction::Up {
         return None;
     }
@@ -115,6 +120,7 @@ pub fn instead_of(way: &SchemaMove, manual: &BTreeMap<Revision, ManualSql>) -> O
             parts: way.revisions.iter().filter_map(part).collect(),
             to: way.to.clone(),
             within: way.by.within,
+            checks: checks.to_vec(),
         }],
         lacks: None,
     })
@@ -137,7 +143,7 @@ mod tests {
 
     #[track_caller]
     fn check(crossed: &str, written: &str, expected: &str) {
-        let instead = instead_of(&downgrade(&image(1), crossed, "a"), &manual(written)).unwrap();
+        let instead = instead_of(&downgrade(&image(1), crossed, "a"), &manual(written), &[]).unwrap();
         let steps = instead.steps.iter().map(ToString::to_string);
         let words: Vec<String> = steps.chain(instead.lacks).collect();
         assert_eq!(words.join("; "), expected);
@@ -154,12 +160,12 @@ mod tests {
         check("c b", "", "there is no SQL of the operator's for c, b");
         let mut up = downgrade(&image(1), "c b", "a");
         up.direction = Direction::Up;
-        assert_eq!(instead_of(&up, &manual("b c")), None);
+        assert_eq!(instead_of(&up, &manual("b c"), &[]), None);
     }
 
     #[test]
     fn it_is_shown_nowhere() {
-        let instead = instead_of(&downgrade(&image(1), "b", "a"), &manual("b")).unwrap();
+        let instead = instead_of(&downgrade(&image(1), "b", "a"), &manual("b"), &[]).unwrap();
         let shown = format!("{instead:?} {}", instead.steps[0]);
         assert!(!shown.contains("secret"), "{shown}");
         let text = serde_json::to_string(&instead).unwrap();

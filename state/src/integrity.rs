@@ -2,6 +2,8 @@
 //! operator's checks, and how many rows are in each table. Nothing here reads a row, and no value is kept.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +13,32 @@ use crate::bug::{self, Bug};
 const MOST_TABLES: usize = 1000;
 /// So many tables are named in one line.
 const NAMED: usize = 5;
+
+/// A check of the operator's, whole: it is asked before and after as it stood when the operation was planned. Its query and
+/// what it expects are shown nowhere: there may be values in them.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Check {
+    /// What it is known by.
+    pub name: String,
+    /// One query for one value.
+    pub query: String,
+    /// That value, as text.
+    pub expect: String,
+    /// How long the server may take.
+    pub within: Duration,
+}
+
+impl fmt::Debug for Check {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Check({})", self.name)
+    }
+}
+
+/// Their names, for people.
+pub fn names(checks: &[Check]) -> String {
+    let names: Vec<&str> = checks.iter().map(|check| check.name.as_str()).collect();
+    names.join(", ")
+}
 
 /// What a check has to say. The answer itself is kept by nobody.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -105,6 +105,8 @@ pub enum Outcome {
     Told(String),
     /// What was seen of the database, before or after.
     Seen(Box<Seen>),
+    /// Both: something to be told, and what was seen.
+    ToldAndSeen(String, Box<Seen>),
 }
 
 /// A schema, as it was seen at one moment: what changes it changes one of the two.
@@ -166,6 +168,13 @@ pub enum Event {
         /// What it has to say.
         outcome: Outcome,
     },
+    /// What step `index` has seen of the database, where that fails it: `Failed` or `Instead` follows.
+    Seen {
+        /// Index into the plan.
+        index: usize,
+        /// What it has seen.
+        seen: Box<Seen>,
+    },
     /// Step `index` failed; it may have half happened.
     Failed {
         /// Index into the plan.
@@ -214,6 +223,7 @@ impl Event {
         match self {
             Self::Started { index }
             | Self::Done { index, .. }
+            | Self::Seen { index, .. }
             | Self::Failed { index, .. }
             | Self::Instead { index, .. }
             | Self::UndoStarted { index }
@@ -256,7 +266,7 @@ pub enum Progress {
         #[serde(default, skip_serializing_if = "is_first")]
         attempt: usize,
     },
-    /// Step `index` was started and nothing is known of it. Left by `Done`, `Instead` or `Failed`; after a
+    /// Step `index` was started and nothing is known of its end. Left by `Done`, `Instead` or `Failed`; after a
     /// crash, the same attempt at the same step is started again.
     InFlight {
         /// The step.
@@ -307,6 +317,14 @@ pub struct IllegalTransition {
 }
 
 impl Progress {
+    /// Whether what is under way goes on as it was: it is started again after a crash, or has seen something.
+    fn goes_on(&self, event: &Event) -> bool {
+        matches!(
+            (self, event),
+            (Self::InFlight { index: at, .. }, Event::Started { index } | Event::Seen { index, .. }) if at == index
+        )
+    }
+
     /// The progress of an operation that was just opened.
     pub const fn new() -> Self {
         Self::Ready { next: 0, attempt: 0 }
@@ -327,8 +345,7 @@ impl Progress {
                     attempt: *attempt,
                 })
             }
-            // Started again after a crash.
-            (Self::InFlight { index: at, .. }, Event::Started { index }) if at == index => Ok(self.clone()),
+            _ if self.goes_on(event) => Ok(self.clone()),
             (Self::InFlight { index: at, .. }, Event::Done { index, .. }) if at == index => Ok(Self::Ready {
                 next: index + 1,
                 attempt: 0,

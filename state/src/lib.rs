@@ -17,6 +17,7 @@ pub mod hold;
 pub mod instead;
 pub mod integrity;
 pub mod journal;
+pub mod kept_schema;
 pub mod last_resort;
 pub mod ledger;
 pub mod migration_tool;

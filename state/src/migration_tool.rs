@@ -9,9 +9,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::bug::{self, Bug};
 use crate::desired::MigrationWish;
+use crate::kept_schema::Declared;
+use crate::last_resort::RestoreBackup;
 use crate::migrations::{History, VersionRows};
-use crate::name::{ImageId, Revision, ServiceName};
+use crate::name::{Digest, ImageId, Revision, ServiceName};
 use crate::observed::SchemaHead;
 use crate::schema_fit::head;
 
@@ -55,6 +58,8 @@ pub struct MigrationTool {
     pub upgrade: UpgradeBy,
     /// What leads back where the tool does not.
     pub beside: Beside,
+    /// What is declared of its revisions.
+    pub declared: Declared,
 }
 
 /// What leads back where the tool does not.
@@ -62,8 +67,8 @@ pub struct MigrationTool {
 pub struct Beside {
     /// The revisions that the operator has SQL for.
     pub by_hand: BTreeSet<Revision>,
-    /// Whether a backup may be gone back to, and nobody is asked.
-    pub backup: bool,
+    /// Whether a backup may be gone back to.
+    pub backup: RestoreBackup,
 }
 
 /// All that tells one tool from another: the commands, and how the database is asked how far it is.
@@ -168,6 +173,19 @@ impl MigrationTool {
         self.reading(image, &self.commands.history)
     }
 
+    /// All that says how an image is read, and what it says: where any of it is another one, it is read again.
+    pub fn reader(&self) -> Digest {
+        let Commands {
+            history,
+            prints,
+            version,
+            way_back,
+            ..
+        } = &self.commands;
+        let reader = (&self.workdir, history, prints, version.rows, way_back);
+        Digest::of(&serde_json::to_vec(&reader).expect("words are plain data"))
+    }
+
     /// Writes, without a database, what it would do on its way back from the newest revision to the first. `None`: it has
     /// no word for it.
     pub fn way_back(&self, image: &ImageId) -> Option<Migration> {
@@ -249,6 +267,22 @@ impl MigrationTool {
         self.call(image, command, || self.aim(goes, history, to, crossed))
     }
 
+    /// Why nothing takes back what is crossed: neither the tool, nor SQL of the operator's for all of it. `None`: one may.
+    pub fn one_way(&self, history: &History, crossed: &[Revision]) -> Option<String> {
+        let by_hand = |revision| self.beside.by_hand.contains(revision);
+        if crossed.iter().all(by_hand) || bug::is(Bug::OneWayIsNotAsked) {
+            return None;
+        }
+        let mut all = crossed.iter();
+        let first = all.find(|revision| history.one_way().contains(*revision))?;
+        Some(format!("{first} cannot be taken back: {}", self.commands.one_way))
+    }
+
+    /// A way that no command of the tool goes.
+    pub fn nobody(&self, image: &ImageId) -> Migration {
+        self.whole(image, Vec::new())
+    }
+
     /// Takes the schema back to `to`, over all that is crossed. `Err`: why the tool has no word for it.
     pub fn downgrade(
         &self,
@@ -257,19 +291,6 @@ impl MigrationTool {
         to: &SchemaHead,
         crossed: &[Revision],
     ) -> Result<Migration, String> {
-        let one_way: Vec<&Revision> = crossed
-            .iter()
-            .filter(|revision| history.one_way().contains(*revision))
-            .collect();
-        let by_hand = crossed
-            .iter()
-            .all(|revision| self.beside.by_hand.contains(revision));
-        if let Some(first) = one_way.first().filter(|_| !by_hand && !self.beside.backup) {
-            return Err(format!(
-                "{first} cannot be taken back: {}; write SQL for that, or restore_backup = \"allow\"",
-                self.commands.one_way
-            ));
-        }
         let tips = history.tips(to);
         let below = history.closure(&tips).map_err(|why| why.to_string())?;
         if let Some(older) = crossed.iter().find(|revision| below.contains(*revision)) {

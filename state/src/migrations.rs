@@ -42,7 +42,7 @@ struct Whole {
     /// Those that nothing takes back.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     one_way: BTreeSet<Revision>,
-    /// The command that has said so.
+    /// What of the tool's has said so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     read_by: Option<Digest>,
 }
@@ -146,15 +146,15 @@ impl History {
         self.with(|whole| whole.one_way = one_way)
     }
 
-    /// The same, as this command has said it.
+    /// The same, as this reader has said it.
     #[must_use]
-    pub fn with_reader(self, command: &[String]) -> Self {
-        self.with(|whole| whole.read_by = Some(digest(command)))
+    pub fn with_reader(self, reader: Option<Digest>) -> Self {
+        self.with(|whole| whole.read_by = reader)
     }
 
-    /// Whether it was this command that has said so: another one may say something else of the same image.
-    pub fn is_read_by(&self, command: &[String]) -> bool {
-        self.whole.read_by.as_ref() == Some(&digest(command))
+    /// Whether it was this reader that has said so: another one may say something else of the same image.
+    pub fn is_read_by(&self, reader: &Digest) -> bool {
+        self.whole.read_by.as_ref() == Some(reader)
     }
 
     fn with(self, change: impl FnOnce(&mut Whole)) -> Self {
@@ -233,6 +233,16 @@ impl History {
         Ok(crossed)
     }
 
+    /// Where the schema stands when of what is applied at `head` these are taken back, which nothing that stays follows.
+    pub fn without(&self, head: &SchemaHead, taken: &[Revision]) -> Result<SchemaHead, NoWay> {
+        let mut left = self.applied(head)?;
+        left.retain(|revision| !taken.contains(revision));
+        Ok(SchemaHead::At(match self.whole.rows {
+            VersionRows::Heads => self.tips(&SchemaHead::At(left)),
+            VersionRows::Applied => left,
+        }))
+    }
+
     /// Whether all of these are applied where the schema stands at `head`.
     pub fn has_applied(&self, head: &SchemaHead, revisions: &[Revision]) -> bool {
         let applied = self.applied(head);
@@ -301,10 +311,6 @@ fn revisions(head: &SchemaHead) -> impl Iterator<Item = &Revision> {
     .flatten()
 }
 
-fn digest(command: &[String]) -> Digest {
-    Digest::of(command.join("\0").as_bytes())
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -357,6 +363,23 @@ mod tests {
         check(line, &at("b"), &SchemaHead::NoTable, Ok("b a"));
         // A name says nothing about the order.
         check("z: y:z a:y", &at("a"), &at("z"), Ok("a y"));
+    }
+
+    #[test]
+    fn what_is_left_when_the_newest_are_taken_back() {
+        let taken = |names: &str| {
+            names
+                .split_whitespace()
+                .map(|name| name.parse().unwrap())
+                .collect::<Vec<_>>()
+        };
+        let line = history("a: b:a c:b d:c").unwrap();
+        assert_eq!(line.without(&at("d"), &taken("d c")).unwrap(), at("b"));
+        assert_eq!(line.without(&at("d"), &taken("")).unwrap(), at("d"));
+        let rows = line.with_rows(VersionRows::Applied);
+        assert_eq!(rows.without(&at("a b c z"), &taken("c")).unwrap(), at("a b z"));
+        let merged = history("a: b:a c:a m:b,c").unwrap();
+        assert_eq!(merged.without(&at("m"), &taken("m")).unwrap(), at("b c"));
     }
 
     #[test]
@@ -432,16 +455,16 @@ mod tests {
     fn a_history_is_written_down_whole_and_an_old_one_is_read() {
         let old: History = serde_json::from_str(r#"{"a":[],"before":["a"]}"#).unwrap();
         assert_eq!(old, history("a: before:a").unwrap());
-        let command = ["alembic", "history"].map(String::from);
-        assert!(!old.is_read_by(&command));
+        let (reader, another) = (Digest::of(b"alembic history"), Digest::of(b"another"));
+        assert!(!old.is_read_by(&reader));
         let new = old
             .with_rows(VersionRows::Applied)
             .with_one_way(set("a"))
-            .with_reader(&command);
+            .with_reader(Some(reader.clone()));
         let text = serde_json::to_string(&new).unwrap();
         let again: History = serde_json::from_str(&text).unwrap();
         assert_eq!(again, new);
-        assert!(again.is_read_by(&command) && !again.is_read_by(&command[..1]));
+        assert!(again.is_read_by(&reader) && !again.is_read_by(&another));
     }
 
     #[test]

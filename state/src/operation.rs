@@ -314,6 +314,9 @@ fn applied(record: &StackRecord, operation: &Operation, now: &Moment) -> Vec<Cha
         (Kind::Rollback, Some(to)) => {
             if let Some(from) = record.current {
                 changes.push(Change::SetCurrent(to));
+                // From here on it is one of the schema that it was declared to run with.
+                let kept_at = operation.plan.kept_at.clone();
+                changes.extend(kept_at.map(|head| Change::Schema(to, head)));
                 changes.extend(no_more_of_the_backup(record));
                 changes.push(Change::Restored(Some(Restored {
                     from,
@@ -400,7 +403,7 @@ fn is_undone(open: &OpenOperation, index: usize) -> bool {
 fn taken_back(open: &OpenOperation, now: &Moment) -> Vec<Change> {
     let steps = open.operation.plan.steps.iter().enumerate();
     let down = steps.filter_map(|(index, step)| match step {
-        Step::Migrate { way } if way.direction == Direction::Down && !is_undone(open, index) => {
+        Step::Migrate { way, .. } if way.direction == Direction::Down && !is_undone(open, index) => {
             open.outcome(index).map(|_| way)
         }
         _ => None,
@@ -447,7 +450,7 @@ fn failed_downwards(open: &OpenOperation) -> bool {
         return false;
     };
     let step = open.operation.plan.steps.get(*failed);
-    step.is_some_and(|step| matches!(step, Step::Migrate { way } if way.direction == Direction::Down))
+    step.is_some_and(|step| matches!(step, Step::Migrate { way, .. } if way.direction == Direction::Down))
 }
 
 /// An agreement to go back to a backup is good for once.

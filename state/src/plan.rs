@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::instead::Instead;
 use crate::name::{ImageId, ServiceName};
+use crate::observed::SchemaHead;
 use crate::stack_spec::OnUpdateFailure;
 use crate::step::{Step, Target};
 
@@ -34,6 +35,10 @@ pub struct Plan {
     /// as the step itself is.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub instead: BTreeMap<usize, Instead>,
+    /// Where the schema stands when a rollback is done, where that is above where its generation was proven: what lies between
+    /// is declared to fit, and the generation is one of this schema from then on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept_at: Option<SchemaHead>,
 }
 
 impl Plan {
@@ -46,6 +51,7 @@ impl Plan {
             unchanged: BTreeSet::new(),
             schema_from: None,
             instead: BTreeMap::new(),
+            kept_at: None,
         }
     }
 
@@ -53,6 +59,12 @@ impl Plan {
     #[must_use]
     pub fn leaving(self, unchanged: BTreeSet<ServiceName>) -> Self {
         Self { unchanged, ..self }
+    }
+
+    /// The same steps, after which the schema stands above where its generation was proven.
+    #[must_use]
+    pub fn keeping(self, kept_at: Option<SchemaHead>) -> Self {
+        Self { kept_at, ..self }
     }
 
     /// What stands for step `index` in this attempt at it, from 0.

@@ -75,6 +75,9 @@ pub enum Unplannable {
     /// The schema can be taken back only where the database serves.
     #[error("the schema has to be taken back, and {0} does not run")]
     DatabaseDown(ServiceName),
+    /// Only a backup leads the schema back.
+    #[error("{0}")]
+    OneWay(String),
     /// Services wait for each other.
     #[error(transparent)]
     Cycle(#[from] crate::stack_spec::DependencyCycle),
@@ -95,6 +98,9 @@ pub fn plan(wanted: &Wanted, drift: &[Drift], ground: &Ground<'_>, kind: Kind) -
         .schema
         .map(|schema| Ok::<_, Unplannable>((schema, schema.moment(drift)?)));
     let schema = schema.transpose()?;
+    if let Some(why) = ground.schema.and_then(|schema| schema.one_way()) {
+        return Err(Unplannable::OneWay(why.to_owned()));
+    }
     let move_at = |moment| {
         let now = schema.filter(|(_, at)| *at == moment);
         now.map(|(schema, _)| schema.steps()).unwrap_or_default()
@@ -125,7 +131,7 @@ pub fn plan(wanted: &Wanted, drift: &[Drift], ground: &Ground<'_>, kind: Kind) -
     hand_over(&changes, &mut steps);
     planner.finish(drift, &changes, &mut steps);
     let goes_down = |step: &Step| match step {
-        Step::Migrate { way } => way.direction == Direction::Down,
+        Step::Migrate { way, .. } => way.direction == Direction::Down,
         Step::TakePlace => true,
         _ => false,
     };
@@ -149,6 +155,7 @@ pub fn plan(wanted: &Wanted, drift: &[Drift], ground: &Ground<'_>, kind: Kind) -
             .into_iter()
             .collect(),
         schema_from: ground.schema.and_then(|schema| schema.moves_from(&steps)),
+        kept_at: None,
         steps,
     })
 }

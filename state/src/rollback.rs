@@ -339,11 +339,23 @@ fn schema_stops(
     })
 }
 
-/// What the severity matrix asks for before acting; `None`: go.
-fn consent(failure: &Failure<'_>, current: &Generation, target: &Generation) -> Option<Retreat> {
-    let Approval::By(role) = &failure.row.approval else {
+/// Who is asked before acting, and whether the severity matrix says so, which says for how long, too. `None`: nobody.
+fn who_agrees(failure: &Failure<'_>, target: &Generation) -> Option<(String, bool)> {
+    if let Approval::By(role) = &failure.row.approval {
+        return Some((role.to_string(), true));
+    }
+    let SchemaFit::Moves(way) = SchemaFit::of(failure.ways(), target, failure.schema) else {
         return None;
     };
+    let is_down = way.direction == Direction::Down;
+    let declared = failure.tool.filter(|_| is_down).map(|tool| &tool.declared);
+    let asks = declared?.asks_about(&way.revisions)?;
+    Some((format!("somebody (rollback_schema is \"ask\" for {asks})"), false))
+}
+
+/// What the severity matrix, or the operator of the schema, asks for before acting; `None`: go.
+fn consent(failure: &Failure<'_>, current: &Generation, target: &Generation) -> Option<Retreat> {
+    let (role, by_severity) = who_agrees(failure, target)?;
     let ask = Ask::Rollback {
         from: current.number,
         to: target.number,
@@ -359,11 +371,21 @@ fn consent(failure: &Failure<'_>, current: &Generation, target: &Generation) -> 
             format!("generation {} fails; {role} is asked for consent", current.number),
             format!("back to generation {} ({tag})", target.number),
         ];
-        if let SchemaFit::Moves(way) = SchemaFit::of(failure.ways(), target, failure.schema) {
+        let fit = SchemaFit::of(failure.ways(), target, failure.schema);
+        if let SchemaFit::Moves(way) = &fit {
             detail.push(way.to_string());
             let lost = way.destroys().into_iter();
             detail.extend(lost.map(|line| format!("takes out of the database: {line}")));
+            detail.extend(
+                way.one_way
+                    .iter()
+                    .map(|why| format!("only a backup leads there: {why}")),
+            );
         }
+        let kept = fit.kept().iter();
+        detail.extend(
+            kept.map(|revision| format!("{revision} stays: it is declared to fit (rollback_schema)")),
+        );
         return Some(Retreat::Ask { ask, detail });
     };
     match &asked.answer {
@@ -375,7 +397,8 @@ fn consent(failure: &Failure<'_>, current: &Generation, target: &Generation) -> 
         )),
         None => {
             let waited = failure.now.since_or_wall(&asked.asked);
-            match failure.row.respond.filter(|respond| waited >= *respond) {
+            let respond = failure.row.respond.filter(|_| by_severity);
+            match respond.filter(|respond| waited >= *respond) {
                 Some(_) if failure.row.on_timeout == OnTimeout::Act => None,
                 Some(respond) => Some(hold(
                     format!("nobody answered within {}", span(respond)),

@@ -7,6 +7,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::bug::{self, Bug};
+use crate::last_resort::RestoreBackup;
 use crate::migration_tool::{Migration, MigrationTool};
 use crate::migrations::History;
 use crate::name::{ImageId, Revision};
@@ -44,6 +45,12 @@ pub struct SchemaMove {
     /// On the way down, what the scripts say that they destroy; those that nobody could read are missing.
     #[serde(default, skip_serializing_if = "Losses::is_empty")]
     pub losses: Losses,
+    /// What the older release is declared to run with, and stays (`rollback_schema`).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kept: Vec<Revision>,
+    /// Why no tool goes it, nor SQL of the operator's: only a backup leads there. `None`: one does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub one_way: Option<String>,
 }
 
 impl SchemaMove {
@@ -105,8 +112,10 @@ impl Ways<'_> {
         let histories = &self.record.histories;
         let known = |image: Option<&ImageId>| image.and_then(|image| histories.get_key_value(image));
         let move_of = |direction, by: Migration, revisions: Vec<Revision>| SchemaMove {
+            one_way: None,
+            kept: Vec::new(),
             direction,
-            losses: self.losses(&by.image, direction, &revisions),
+            losses: self.losses(tool, &by.image, direction, &revisions),
             by,
             from: Some(is.clone()),
             to: to.clone(),
@@ -126,8 +135,64 @@ impl Ways<'_> {
         };
         let revisions = history.down(is, to).map_err(|why| why.to_string())?;
         let by_target = target.filter(|_| bug::is(Bug::DowngradeByTheTarget));
-        let by = tool.downgrade(by_target.unwrap_or(image), history, to, &revisions)?;
-        Ok(move_of(Direction::Down, by, revisions))
+        let image = by_target.unwrap_or(image);
+        let one_way = tool.one_way(history, &revisions).map_or(Ok(()), Err);
+        let way = match one_way.and_then(|()| tool.downgrade(image, history, to, &revisions)) {
+            Ok(by) => move_of(Direction::Down, by, revisions),
+            Err(why) if tool.beside.backup == RestoreBackup::Never => {
+                return Err(format!("{why}; write SQL for that, or restore_backup = \"ask\""));
+            }
+            Err(why) => SchemaMove {
+                one_way: Some(why),
+                ..move_of(Direction::Down, tool.nobody(image), revisions)
+            },
+        };
+        Ok(way)
+    }
+
+    /// The way back from `is` to where a generation was proven, as far as what lies between is not declared to stay. `Ok(None)`:
+    /// all of it is.
+    fn back(
+        &self,
+        tool: &MigrationTool,
+        image: Option<&ImageId>,
+        is: &SchemaHead,
+        to: &SchemaHead,
+    ) -> Result<Back, String> {
+        let Some((history, crossed)) = self.crossed(tool, is, to) else {
+            return self
+                .between(tool, image, is, to)
+                .map(|way| Back::Moves(Box::new(way)));
+        };
+        let taken = tool.declared.taken(&crossed);
+        if taken.is_empty() {
+            return Ok(Back::Stays(crossed));
+        }
+        let to = if taken.len() == crossed.len() {
+            to.clone()
+        } else {
+            history.without(is, taken).map_err(|why| why.to_string())?
+        };
+        let way = self.between(tool, image, is, &to)?;
+        let kept = crossed[taken.len()..].to_vec();
+        Ok(Back::Moves(Box::new(SchemaMove { kept, ..way })))
+    }
+
+    /// What lies between two heads of which the second is below the first, the newest first, with who knows that: the release
+    /// that is left, else whoever has these revisions. To leave them nobody needs their scripts.
+    fn crossed(
+        &self,
+        tool: &MigrationTool,
+        is: &SchemaHead,
+        to: &SchemaHead,
+    ) -> Option<(&History, Vec<Revision>)> {
+        let histories = &self.record.histories;
+        let left = self.left(tool).and_then(|image| histories.get(image));
+        let mut all = left.into_iter().chain(histories.values());
+        all.find_map(|history| {
+            let crossed = history.down(is, to).ok()?;
+            (!crossed.is_empty()).then_some((history, crossed))
+        })
     }
 
     /// The image with the scripts of the release that runs.
@@ -135,12 +200,15 @@ impl Ways<'_> {
         self.record.current()?.release.images.get(&tool.service)
     }
 
-    fn losses(&self, image: &ImageId, direction: Direction, revisions: &[Revision]) -> Losses {
-        let known = self
-            .record
-            .losses
-            .get(image)
-            .filter(|_| direction == Direction::Down);
+    fn losses(
+        &self,
+        tool: &MigrationTool,
+        image: &ImageId,
+        direction: Direction,
+        revisions: &[Revision],
+    ) -> Losses {
+        let says = direction == Direction::Down && tool.commands.way_back.is_some();
+        let known = self.record.losses.get(image).filter(|_| says);
         let known = known.into_iter().flat_map(|losses| losses.iter());
         known
             .filter(|(revision, _)| revisions.contains(revision))
@@ -192,6 +260,8 @@ fn upgrade_of_what_is_not_there(
         to,
         revisions: Vec::new(),
         losses: Losses::new(),
+        one_way: None,
+        kept: Vec::new(),
     })
 }
 
@@ -204,6 +274,12 @@ pub fn same(a: &SchemaHead, b: &SchemaHead) -> bool {
     a == b || (none(a) && none(b))
 }
 
+/// What becomes of a schema that stands above where a generation was proven.
+enum Back {
+    Moves(Box<SchemaMove>),
+    Stays(Vec<Revision>),
+}
+
 /// Whether the schema stands where a generation was proven.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SchemaFit {
@@ -211,6 +287,13 @@ pub enum SchemaFit {
     Fits,
     /// It stands somewhere else, and is moved there on the way.
     Moves(SchemaMove),
+    /// It stands above that, and stays: what lies between is declared to fit.
+    Stays {
+        /// Where it stands.
+        is: SchemaHead,
+        /// What lies between, the newest first.
+        kept: Vec<Revision>,
+    },
     /// It stands somewhere else. No word of a person makes that fit: it has to be moved.
     Differs {
         /// Where it stands.
@@ -241,9 +324,10 @@ impl SchemaFit {
             (Some(Known::Known(is)), Some(wanted)) => (is, wanted),
         };
         let image = |tool: &MigrationTool| target.release.images.get(&tool.service);
-        let way = ways.tool.map(|tool| ways.between(tool, image(tool), is, wanted));
+        let way = ways.tool.map(|tool| ways.back(tool, image(tool), is, wanted));
         match way {
-            Some(Ok(way)) => Self::Moves(way),
+            Some(Ok(Back::Moves(way))) => Self::Moves(*way),
+            Some(Ok(Back::Stays(kept))) => Self::Stays { is: is.clone(), kept },
             way => Self::Differs {
                 is: is.clone(),
                 wanted: wanted.clone(),
@@ -252,10 +336,28 @@ impl SchemaFit {
         }
     }
 
+    /// Where the schema stands when that generation serves again, where that is above where it was proven.
+    pub fn kept_at(&self) -> Option<&SchemaHead> {
+        match self {
+            Self::Stays { is, .. } => Some(is),
+            Self::Moves(way) if !way.kept.is_empty() => Some(&way.to),
+            _ => None,
+        }
+    }
+
+    /// What the older release is declared to run with.
+    pub fn kept(&self) -> &[Revision] {
+        match self {
+            Self::Stays { kept, .. } => kept,
+            Self::Moves(way) => &way.kept,
+            _ => &[],
+        }
+    }
+
     /// What stands in the way of going back to `target`, for people; `None`: nothing.
     pub fn why_not(&self, target: GenerationNumber) -> Option<String> {
         match self {
-            Self::Fits | Self::Moves(_) => None,
+            Self::Fits | Self::Moves(_) | Self::Stays { .. } => None,
             Self::Differs { is, wanted, why } => {
                 let but = why.as_ref().map(|why| format!(", and {why}"));
                 let (is, wanted) = apart(is, wanted);
@@ -274,7 +376,7 @@ impl SchemaFit {
     /// What a person can do about it.
     pub fn way_out(&self) -> &'static str {
         match self {
-            Self::Fits | Self::Moves(_) => "`steadfast rollback`",
+            Self::Fits | Self::Moves(_) | Self::Stays { .. } => "`steadfast rollback`",
             Self::Differs { .. } => {
                 "downgrade the schema by hand with the image that runs now, then `steadfast rollback`"
             }
@@ -291,7 +393,7 @@ impl SchemaFit {
     /// have looked up; what was seen to differ does.
     pub fn may_be_vouched_for(&self) -> bool {
         match self {
-            Self::Fits | Self::Moves(_) | Self::NeverSeen | Self::Unseen(_) => true,
+            Self::Fits | Self::Moves(_) | Self::Stays { .. } | Self::NeverSeen | Self::Unseen(_) => true,
             Self::Differs { .. } => false,
         }
     }

@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::backup::{BackupId, Dumped, Proof};
 use crate::instead::ManualDown;
-use crate::integrity::When;
+use crate::integrity::{Check, When};
 use crate::migration_tool::{Migration, Printed};
 use crate::migrations::VersionRows;
-use crate::name::{ContainerId, ImageId, Revision, ServiceName};
+use crate::name::{ContainerId, Digest, ImageId, Revision, ServiceName};
 use crate::observed::{Attachment, Carried, SchemaHead};
 use crate::schema_fit::{Direction, SchemaMove, head};
 use crate::stack_spec::RestartPolicy;
@@ -196,6 +196,9 @@ pub enum Step {
         /// What the version table says, for which it is read.
         #[serde(default)]
         rows: VersionRows,
+        /// What it is remembered with.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reader: Option<Digest>,
     },
     /// Asks the scripts of an image what they would destroy on their way back, in a container without a network. That
     /// nobody can say changes nothing.
@@ -222,8 +225,9 @@ pub enum Step {
     Look {
         /// When.
         when: When,
-        /// Whether there are checks.
-        asks: bool,
+        /// What is asked.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        checks: Vec<Check>,
         /// Whether rows are counted.
         counts: bool,
     },
@@ -278,6 +282,9 @@ pub enum Step {
     Migrate {
         /// From where to where, and by what.
         way: Box<SchemaMove>,
+        /// What is asked when it is down: what held before and does not any more fails it.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        checks: Vec<Check>,
     },
     /// Takes the schema back with the operator's SQL, in one transaction with the version table. It begins on the
     /// database as it was copied: what is not so is set aside, and kept.
@@ -288,6 +295,9 @@ pub enum Step {
         to: SchemaHead,
         /// How long it may take.
         within: Duration,
+        /// What is asked then, as after a downgrade.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        checks: Vec<Check>,
     },
     /// Puts the operation's copy into the place of the database, which is set aside and kept. It is closed then.
     PutBack,
@@ -414,7 +424,7 @@ impl Step {
             Self::CloseDatabase { .. } => Self::OpenDatabase,
             Self::RestoreBeside { .. } => Self::DropRestored,
             Self::TakePlace => Self::GiveBack,
-            Self::Migrate { way } if way.direction == Direction::Down => Self::PutBack,
+            Self::Migrate { way, .. } if way.direction == Direction::Down => Self::PutBack,
             Self::ApplySql { .. } => Self::PutBack,
             Self::Pull { .. }
             | Self::KeepImage { .. }
@@ -540,16 +550,16 @@ impl Step {
                 f,
                 "put the rows back that operation {of} has taken out of the database"
             ),
-            Self::Look { when, asks, counts } => {
+            Self::Look { when, checks, counts } => {
                 let of = match when {
                     When::Before => "before",
                     When::After => "after",
                     When::Restored => "of what is in use, and of what was restored",
                 };
-                let what = match (asks, counts) {
-                    (true, true) => "ask the integrity checks and count the rows",
-                    (true, false) => "ask the integrity checks",
-                    (false, _) => "count the rows",
+                let what = match (checks.is_empty(), counts) {
+                    (false, true) => "ask the integrity checks and count the rows",
+                    (false, false) => "ask the integrity checks",
+                    (true, _) => "count the rows",
                 };
                 write!(f, "{what}, {of}")
             }
@@ -587,7 +597,7 @@ impl Step {
             Self::CloseDatabase { .. } => f.write_str("bar the database, and see that nobody is in it"),
             Self::CopyDatabase => f.write_str("copy the database as it is"),
             Self::OpenDatabase => f.write_str("let connections to the database in again"),
-            Self::Migrate { way } => {
+            Self::Migrate { way, .. } => {
                 write!(f, "{way}")?;
                 if !way.revisions.is_empty() {
                     let names: Vec<&str> = way.revisions.iter().map(Revision::as_str).collect();

@@ -20,7 +20,9 @@ pub(super) async fn retry(common: &Common, order: Following) -> Outcome {
     let daemon = Daemon::of(common);
     let status = look(&daemon, &order.stack).await?;
     let before = status.asked.as_ref().map_or(0, |asked| asked.retries);
-    run(&daemon, "retry", ActBody::default(), order, Goal::Retry(before)).await
+    let accepted = status.asked.as_ref().map(|asked| asked.accepted);
+    let goal = Goal::Retry(before, accepted);
+    run(&daemon, "retry", ActBody::default(), order, goal).await
 }
 
 pub(super) async fn rollback(common: &Common, order: Following, yes: bool, schema_fits: bool) -> Outcome {
@@ -152,5 +154,12 @@ fn confirm(status: &Status) -> Result<bool, Failure> {
             status.stack
         ),
     };
-    operation::confirm(&question)
+    let one_way = status.rollback.one_way.as_ref();
+    let one_way = one_way.map(|why| {
+        format!(
+            " Only a backup leads there, and you are asked about it then: {}.",
+            printable(why)
+        )
+    });
+    operation::confirm(&format!("{question}{}", one_way.unwrap_or_default()))
 }

@@ -28,8 +28,8 @@ const PACE: Duration = Duration::from_millis(300);
 pub(super) enum Goal {
     /// That this wish was accepted, not before the moment if there is one, and has come to its end.
     Wish(Desired, Option<Timestamp>),
-    /// That the request was tried again: more often than so many times.
-    Retry(u32),
+    /// That the request was tried again: more often than so many times, and what was accepted when.
+    Retry(u32, Option<Timestamp>),
     /// That the stack was rolled back.
     Rollback,
     /// That a question asked at this moment is answered, and what follows has come to its end.
@@ -45,13 +45,24 @@ pub(super) enum Step {
     Going,
     /// At its end, with this exit code.
     Ended(u8),
+    /// Something else was asked for meanwhile: it never comes to its end.
+    Overtaken,
 }
 
 /// How far `goal` is, as `status` shows it.
 pub(super) fn step(goal: &Goal, status: &Status) -> Step {
+    if let (Goal::Retry(_, before), Some(asked)) = (goal, &status.asked)
+        && asked.retries == 0
+        && before.is_some_and(|before| asked.accepted > before)
+    {
+        return Step::Overtaken;
+    }
     let begun = match goal {
         Goal::Wish(desired, after) => is_accepted(desired, *after, status),
-        Goal::Retry(before) => status.asked.as_ref().is_some_and(|asked| asked.retries > *before),
+        Goal::Retry(times, before) => status.asked.as_ref().is_some_and(|asked| {
+            // One that was asked for in between, and was tried again then, is what was meant.
+            asked.retries > *times || before.is_some_and(|before| asked.accepted > before)
+        }),
         Goal::Rollback => true,
         Goal::Answer(asked) => status
             .approval
@@ -63,7 +74,7 @@ pub(super) fn step(goal: &Goal, status: &Status) -> Step {
         (_, State::Paused, _) => Step::Ended(5),
         (false, ..) => Step::Waiting,
         (_, State::RolledBack, Goal::Rollback)
-        | (_, State::Steady, Goal::Wish(..) | Goal::Retry(_) | Goal::Answer(_)) => Step::Ended(0),
+        | (_, State::Steady, Goal::Wish(..) | Goal::Retry(..) | Goal::Answer(_)) => Step::Ended(0),
         (_, State::RolledBack, _) => Step::Ended(status::gap_code(status)),
         (_, State::AwaitingApproval, _) => Step::Ended(4),
         (_, State::Held, _) => Step::Ended(5),
@@ -120,8 +131,13 @@ pub(super) async fn follow(daemon: &Daemon, stack: &str, goal: &Goal, wait: Wait
                     output::note(&line);
                     last = line;
                 }
-                if let Step::Ended(code) = step {
-                    return Ok(end(&status, code));
+                match step {
+                    Step::Ended(code) => return Ok(end(&status, code)),
+                    Step::Overtaken => {
+                        return Err(Failure::new(1, "another release was asked for meanwhile")
+                            .way_out(format!("`steadfast status {stack}` says what becomes of that")));
+                    }
+                    Step::Waiting | Step::Going => {}
                 }
                 if begun.elapsed() > PATIENCE {
                     refuse_broken_files(goal, &status)?;
@@ -146,7 +162,7 @@ fn progress(status: &Status, step: Step) -> String {
     match step {
         Step::Waiting => return format!("{}  waits for the daemon to take it", status.stack),
         Step::Going => reader.width = ONE_LINE,
-        Step::Ended(_) => {}
+        Step::Ended(_) | Step::Overtaken => {}
     }
     status::headline(status, &reader).trim_end().to_owned()
 }
@@ -218,7 +234,12 @@ mod tests {
         check(&Goal::Rollback, "trial", Step::Going);
         check(&Goal::Rollback, "steady", Step::Going);
         check(&Goal::Rollback, "held", Step::Ended(5));
-        check(&Goal::Retry(0), "rolled back", Step::Waiting);
+        check(&Goal::Retry(0, None), "rolled back", Step::Waiting);
+        // What is asked for since then is none of its business.
+        let accepted = sample::status("rolled back").asked.unwrap().accepted;
+        let before = accepted - jiff::Span::new().seconds(1);
+        check(&Goal::Retry(2, Some(before)), "rolled back", Step::Overtaken);
+        check(&Goal::Retry(0, Some(accepted)), "rolled back", Step::Waiting);
         let asked = sample::status("first contact").approval.unwrap().asked;
         check(&Goal::Answer(asked), "first contact", Step::Waiting);
         check(&Goal::Answer(asked), "steady", Step::Ended(0));

@@ -123,6 +123,10 @@ pub(super) fn render(plan: &PlanView, steps: bool, width: usize) -> String {
     if steps {
         text.push_str(&every_step(plan, width));
     }
+    if let Some(expected) = &plan.expected {
+        let head = format!("\n{} ", paint(BOLD, "Time:"));
+        text.push_str(&hanging(&head, &expected.words, 0, width));
+    }
     text.push_str(&summary(plan, width));
     text
 }

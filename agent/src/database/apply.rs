@@ -13,7 +13,7 @@ use state::schema_fit::{apart, same};
 use super::DatabaseError;
 use super::link::Link;
 use super::login::Login;
-use super::version::{rows, taken_back};
+use super::version::{is_missing, rows, taken_back};
 use super::words::without_values;
 
 /// A lock that somebody else has is waited for so long: everybody else waits behind us.
@@ -98,7 +98,14 @@ pub(super) async fn heads(link: &Link, migrations: &MigrationSettings) -> Result
     let found = match link.rows(&rows(migrations)).await {
         Err(error) if error.code() == Some(UNDEFINED_TABLE) => {
             link.run("ROLLBACK TO SAVEPOINT steadfast_heads").await?;
-            return Ok(SchemaHead::NoTable);
+            let missing = match is_missing(migrations) {
+                Some(missing) => link.value(&missing).await?,
+                None => None,
+            };
+            return match missing.as_deref() {
+                Some("t") => Ok(SchemaHead::NoTable),
+                _ => Err(error),
+            };
         }
         found => found?,
     };

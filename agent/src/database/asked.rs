@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use config::settings::PgName;
 use config::show_duration;
-use state::integrity::{Answer, Answers};
+use state::integrity::{Answer, Answers, Check};
+
+use tokio_postgres::SimpleQueryRow;
 
 use super::DatabaseError;
 use super::link::{Link, literal};
@@ -18,22 +20,9 @@ const MORE: Duration = Duration::from_secs(30);
 /// Beyond its own time the server is given this long to say so.
 const SLACK: Duration = Duration::from_secs(2);
 
-/// One check.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Question {
-    /// What it is known by.
-    pub name: String,
-    /// One query for one value.
-    pub query: String,
-    /// That value, as text.
-    pub expect: String,
-    /// How long the server may take.
-    pub within: Duration,
-}
-
 /// How long all of them may take.
-pub(super) fn within(questions: &[Question]) -> Duration {
-    let each = questions.iter().map(|question| question.within + SLACK);
+pub(super) fn within(checks: &[Check]) -> Duration {
+    let each = checks.iter().map(|check| check.within + SLACK);
     MORE + each.sum::<Duration>()
 }
 
@@ -41,35 +30,58 @@ pub(super) fn within(questions: &[Question]) -> Duration {
 pub(super) async fn ask(
     login: &Login,
     of: Option<&PgName>,
-    questions: &[Question],
+    checks: &[Check],
 ) -> Result<Answers, DatabaseError> {
     let Some(beside) = of else {
-        let link = Link::to(login, within(questions)).await?;
-        return Box::pin(all(link, login, None, questions)).await;
+        let link = Link::to(login, within(checks)).await?;
+        return Box::pin(all(link, login, checks)).await;
     };
-    // Names mean there what they mean in the database itself, whose settings no copy has.
+    // A question means there what it means in the database itself, whose settings no copy has.
     let own = Link::to(login, MORE).await?;
-    let path = own.value("SHOW search_path").await?.unwrap_or_default();
+    let settings = settings(&own).await?;
     own.end().await;
     let asking = async {
-        let link = Link::connect(login, beside.as_str(), within(questions)).await?;
-        all(link, login, Some(&path), questions).await
+        let link = Link::connect(login, beside.as_str(), within(checks)).await?;
+        for (key, value) in &settings {
+            let set = format!(
+                "SELECT pg_catalog.set_config({}, {}, false)",
+                literal(key),
+                literal(value)
+            );
+            // What no session may set has its meaning for the server alone, or for whoever may.
+            if let Err(error @ DatabaseError::Unknown(_)) = link.run(&set).await {
+                return Err(error);
+            }
+        }
+        all(link, login, checks).await
     };
-    Box::pin(while_open(login, beside, within(questions), asking)).await
+    Box::pin(while_open(login, beside, within(checks), asking)).await
 }
 
-async fn all(
-    link: Link,
-    login: &Login,
-    path: Option<&str>,
-    questions: &[Question],
-) -> Result<Answers, DatabaseError> {
+/// What is set for the database, or for whoever is logged in, in it alone (`ALTER DATABASE … SET`, `ALTER ROLE … IN DATABASE
+/// … SET`), as it is in a session; but for how long a question may take, which each has for itself.
+async fn settings(own: &Link) -> Result<Vec<(String, String)>, DatabaseError> {
+    let rows = own
+        .rows(
+            "SELECT DISTINCT key, pg_catalog.current_setting(key, true) FROM \
+               (SELECT pg_catalog.split_part(c, '=', 1) AS key FROM pg_catalog.pg_db_role_setting s \
+                  JOIN pg_catalog.pg_database d ON d.oid = s.setdatabase, pg_catalog.unnest(s.setconfig) c \
+                WHERE d.datname = pg_catalog.current_database() \
+                  AND (s.setrole = 0 OR pg_catalog.pg_get_userbyid(s.setrole) = SESSION_USER)) AS set \
+             WHERE key NOT LIKE '%\\_timeout' AND key NOT LIKE 'default\\_transaction%'",
+        )
+        .await?;
+    let pair = |row: SimpleQueryRow| Some((row.get(0)?.to_owned(), row.get(1)?.to_owned()));
+    Ok(rows.into_iter().filter_map(pair).collect())
+}
+
+async fn all(link: Link, login: &Login, checks: &[Check]) -> Result<Answers, DatabaseError> {
     let mut answers = Answers::new();
     // Whoever cannot be asked any more has not failed, and is not asked again: a query may be what ended the connection.
     let mut gone = None;
-    for question in questions {
+    for check in checks {
         let answer = match &gone {
-            None => one(&link, login, path, question).await,
+            None => one(&link, login, check).await,
             Some(why) => Ok(Answer::Unknown(String::clone(why))),
         };
         let answer = answer.unwrap_or_else(|error| {
@@ -78,32 +90,24 @@ async fn all(
             gone = Some(why.clone());
             Answer::Unknown(why)
         });
-        answers.insert(question.name.clone(), answer);
+        answers.insert(check.name.clone(), answer);
     }
     link.end().await;
     Ok(answers)
 }
 
-async fn one(
-    link: &Link,
-    login: &Login,
-    path: Option<&str>,
-    question: &Question,
-) -> Result<Answer, DatabaseError> {
-    let millis = question.within.as_millis().max(1);
-    let path = path
-        .map(|path| format!("; SET LOCAL search_path TO {path}"))
-        .unwrap_or_default();
+async fn one(link: &Link, login: &Login, check: &Check) -> Result<Answer, DatabaseError> {
+    let millis = check.within.as_millis().max(1);
     link.run(&format!(
         "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = {millis}; \
-         SET LOCAL lock_timeout = {}{path}",
+         SET LOCAL lock_timeout = {}",
         (millis * 3 / 4).max(1)
     ))
     .await?;
     let sql = format!(
         "SELECT (\n{}\n)::text IS NOT DISTINCT FROM {}::text",
-        question.query,
-        literal(&question.expect)
+        check.query,
+        literal(&check.expect)
     );
     let asked = Instant::now();
     let answer = match link.truth(&sql).await {
@@ -111,8 +115,8 @@ async fn one(
         Ok(_) => Answer::Differs,
         Err(DatabaseError::InUse { .. }) => Answer::Unknown(String::from("somebody holds a lock")),
         // The server has ended it; what has ended the connection would have ended it earlier.
-        Err(DatabaseError::Unknown(_)) if link.is_open() && asked.elapsed() >= question.within * 9 / 10 => {
-            let within = show_duration(question.within);
+        Err(DatabaseError::Unknown(_)) if link.is_open() && asked.elapsed() >= check.within * 9 / 10 => {
+            let within = show_duration(check.within);
             Answer::Unknown(format!("no answer within {within}"))
         }
         Err(error @ (DatabaseError::Rights { .. } | DatabaseError::Other { .. })) => {

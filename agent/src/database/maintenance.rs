@@ -6,13 +6,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use config::settings::PgName;
 use state::instead::ManualDown;
-use state::integrity::{Answers, Tally};
+use state::integrity::{Answers, Check, Tally};
 use state::name::Digest;
 use state::observed::SchemaHead;
 
 use super::{
-    Checksum, DatabaseCopy, DatabaseError, Guard, Made, Obstacle, Place, Postgres, Question, Session, apply,
-    asked, close, copies, fingerprint, lock, put_back, rows, tally,
+    Checksum, DatabaseCopy, DatabaseError, Guard, Made, Obstacle, Place, Postgres, Session, apply, asked,
+    close, copies, fingerprint, lock, put_back, rows, tally,
 };
 
 /// Works on the stack's database as a whole. Every call ends within `within`, looks first what is
@@ -101,13 +101,13 @@ pub trait Maintenance: Send + Sync {
         within: Duration,
     ) -> Result<Tally, DatabaseError>;
 
-    /// Asks the questions, each in a transaction of its own that only reads. Of the database, which is open, or of a copy, or
+    /// Asks the checks, each in a transaction of its own that only reads. Of the database, which is open, or of a copy, or
     /// of what was restored, which is opened for that alone. No answer leaves the server, but whether it is the right one.
     async fn ask(
         &self,
         place: Place<'_>,
         of: Option<&PgName>,
-        questions: &[Question],
+        checks: &[Check],
     ) -> Result<Answers, DatabaseError>;
 
     /// The rows of every ordinary table, by `schema.table`, counted at one instant, with a sum over them that does not depend
@@ -261,11 +261,11 @@ impl Maintenance for Postgres {
         &self,
         place: Place<'_>,
         of: Option<&PgName>,
-        questions: &[Question],
+        checks: &[Check],
     ) -> Result<Answers, DatabaseError> {
         let login = place.login()?;
-        let within = asked::within(questions) * 2;
-        login.bounded(within, asked::ask(&login, of, questions)).await
+        let within = asked::within(checks) * 2;
+        login.bounded(within, asked::ask(&login, of, checks)).await
     }
 
     async fn checksums(

@@ -34,7 +34,6 @@ use async_trait::async_trait;
 use config::settings::{DatabaseAccess, DatabaseSettings};
 use state::observed::{ContainerObs, Known, SchemaHead};
 
-pub use self::asked::Question;
 pub(crate) use self::client::Client;
 pub use self::close::{Obstacle, in_the_way};
 pub use self::copies::{CopyKind, DatabaseCopy, Made};

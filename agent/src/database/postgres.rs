@@ -10,13 +10,13 @@ use config::show_duration;
 use state::name::Revision;
 use state::observed::{Known, SchemaHead};
 use tokio::time::timeout;
-use tokio_postgres::SimpleQueryMessage;
 use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, Error, SimpleQueryMessage};
 
 use super::error::words;
 use super::login::Login;
 use super::tls::connector;
-use super::version::rows;
+use super::version::{is_missing, rows};
 use super::{Database, Place};
 
 /// More revisions than this is no version table.
@@ -45,7 +45,7 @@ impl Postgres {
         let answer = tokio::select! {
             biased;
             // Dropped unanswered only with the connection itself.
-            answer = client.simple_query(&sql) => answer,
+            answer = rows_of(&client, &sql, migrations) => answer,
             // It ends by itself only when it breaks, and then for good.
             ended = &mut connection => return Err(ended.map_or_else(
                 |error| words(&error),
@@ -56,10 +56,33 @@ impl Postgres {
         // Says goodbye to the server; what comes of it changes no answer.
         let _ = timeout(Self::GOODBYE, connection).await;
         match answer {
-            Ok(messages) => heads(&messages),
-            Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => Ok(SchemaHead::NoTable),
+            Ok(Some(messages)) => heads(&messages),
+            Ok(None) => Ok(SchemaHead::NoTable),
             Err(error) => Err(words(&error)),
         }
+    }
+}
+
+/// What the version table says; `None`: it is missing. That another table is says nothing of how far the schema is.
+async fn rows_of(
+    client: &Client,
+    sql: &str,
+    migrations: &MigrationSettings,
+) -> Result<Option<Vec<SimpleQueryMessage>>, Error> {
+    let error = match client.simple_query(sql).await {
+        Ok(messages) => return Ok(Some(messages)),
+        Err(error) => error,
+    };
+    let missing = is_missing(migrations).filter(|_| error.code() == Some(&SqlState::UNDEFINED_TABLE));
+    let Some(missing) = missing else {
+        return Err(error);
+    };
+    let found = client.simple_query(&format!("ROLLBACK; {missing}")).await?;
+    let is = |message: &SimpleQueryMessage| matches!(message, SimpleQueryMessage::Row(row) if row.get(0) == Some("t"));
+    if found.iter().any(is) {
+        Ok(None)
+    } else {
+        Err(error)
     }
 }
 

@@ -14,6 +14,21 @@ pub(super) fn rows(migrations: &MigrationSettings) -> String {
     format!("SELECT q.revision::text FROM ({query}\n) AS q (revision) WHERE q.revision IS NOT NULL")
 }
 
+/// Asks whether the version table is missing, where the query that gives the revisions names it. `None`: it does not, and what
+/// is missing where a table is missing is another one.
+pub(super) fn is_missing(migrations: &MigrationSettings) -> Option<String> {
+    let query = migrations.version.query.to_lowercase();
+    let name = migrations.version_table.as_str().to_lowercase();
+    let is_part = |c: char| c.is_alphanumeric() || c == '_' || c == '$';
+    let named = query.split(|c: char| !is_part(c)).any(|word| word == name);
+    (named || query.contains(TABLE)).then(|| {
+        format!(
+            "SELECT pg_catalog.to_regclass({}) IS NULL",
+            literal(&table(migrations))
+        )
+    })
+}
+
 /// Where the tool writes how far it is.
 pub(super) fn table(migrations: &MigrationSettings) -> String {
     format!(

@@ -2,14 +2,14 @@
 //! are asked, and the rows are counted. What held before and does not any more has failed, as a migration does.
 
 use config::settings::PgName;
-use state::integrity::{Answer, Answers, Between, Look, Seen, Tally, When, broken, fewer, told};
+use state::integrity::{Answer, Answers, Between, Check, Look, Seen, Tally, When, broken, fewer, told};
 use state::journal::{OpenOperation, Outcome};
 use state::planner::Looks;
 
 use super::schema::{Work, away, trouble};
-use super::{Executor, Failure, Trouble, final_};
+use super::{Executor, Failure, Trouble};
 use crate::backup::Manifest;
-use crate::database::{DatabaseError, Question, copy_name, restored_name};
+use crate::database::{DatabaseError, copy_name, restored_name};
 
 impl Executor<'_> {
     /// Looks at the database, and fails where it was whole before and is not.
@@ -19,18 +19,12 @@ impl Executor<'_> {
         open: &OpenOperation,
         index: usize,
         when: When,
-        what: Looks,
+        what: Looks<'_>,
     ) -> Result<Outcome, Trouble> {
-        let questions = |between| {
-            if what.asks {
-                questions(work, between)
-            } else {
-                Vec::new()
-            }
-        };
+        let checks = what.checks;
         let (seen, between) = match when {
             When::Before => {
-                let answers = self.ask(work, None, &questions(Between::Upgrade)).await?;
+                let answers = self.ask(work, None, checks).await?;
                 for (name, answer) in answers.iter().filter(|(_, answer)| **answer != Answer::Holds) {
                     tracing::warn!(
                         stack = %self.stack,
@@ -42,7 +36,7 @@ impl Executor<'_> {
                 return Ok(seen(before, None));
             }
             When::After => {
-                let answers = self.ask(work, None, &questions(Between::Upgrade)).await?;
+                let answers = self.ask(work, None, checks).await?;
                 let (before, after) = self.rows_of(work, open, None, what.counts).await;
                 let asked = before_of(open, index);
                 (both((asked, before), (answers, after)), Between::Upgrade)
@@ -50,9 +44,8 @@ impl Executor<'_> {
             When::Restored => {
                 let place = self.place(work).await?;
                 let name = restored_name(&place.database().map_err(trouble)?, open.operation.id);
-                let questions = questions(Between::Restore);
-                let now = self.ask(work, None, &questions).await?;
-                let then = self.ask(work, Some(&name), &questions).await?;
+                let now = self.ask(work, None, checks).await?;
+                let then = self.ask(work, Some(&name), checks).await?;
                 let (before, after) = self.rows_of(work, open, Some(&name), what.counts).await;
                 (both((now, before), (then, after)), Between::Restore)
             }
@@ -64,8 +57,19 @@ impl Executor<'_> {
         // Now that it has failed it is worth the time.
         let counts = !what.counts && !work.settings.count_within.is_zero();
         let (before, after) = self.rows_of(work, open, None, counts).await;
+        let counted = |rows: Option<Tally>| {
+            let look = |rows| Look {
+                answers: Answers::new(),
+                rows: Some(rows),
+            };
+            rows.map(look)
+        };
+        let seen = seen.with(&Seen {
+            before: counted(before),
+            after: counted(after),
+        });
         let rows = |look: &Option<Look>| look.as_ref().and_then(|look| look.rows.clone());
-        let lost = rows(&seen.before).or(before).zip(rows(&seen.after).or(after));
+        let lost = rows(&seen.before).zip(rows(&seen.after));
         let lost = lost.and_then(|(before, after)| fewer(&before, &after));
         let kept = match between {
             Between::Restore => None,
@@ -74,7 +78,7 @@ impl Executor<'_> {
                 .map(|backup| format!("what was in the database before is in the backup {}", backup.id)),
         };
         let words: Vec<String> = why.into_iter().chain(lost).chain(kept).collect();
-        Err(final_(words.join("; ")))
+        Err(Failure::Broken(words.join("; "), Box::new(seen)).into())
     }
 
     /// After the schema was taken back nobody serves: only what has to hold is asked, and the copy only about what does
@@ -83,21 +87,21 @@ impl Executor<'_> {
         &self,
         work: &Work<'_>,
         open: &OpenOperation,
+        checks: &[Check],
         done: Outcome,
     ) -> Result<Outcome, Trouble> {
-        let questions = questions(work, Between::Downgrade);
-        if questions.is_empty() {
+        if checks.is_empty() {
             return Ok(done);
         }
-        let after = self.ask(work, None, &questions).await?;
-        let doubtful = |question: &Question| {
-            let answer = after.get(&question.name);
+        let after = self.ask(work, None, checks).await?;
+        let doubtful = |check: &&Check| {
+            let answer = after.get(&check.name);
             matches!(
                 answer,
                 Some(Answer::Differs | Answer::Refused { names: false, .. })
             )
         };
-        let doubtful: Vec<Question> = questions.into_iter().filter(doubtful).collect();
+        let doubtful: Vec<Check> = checks.iter().filter(doubtful).cloned().collect();
         let before = if doubtful.is_empty() {
             Answers::new()
         } else {
@@ -115,11 +119,11 @@ impl Executor<'_> {
         let seen = both((before, None), (after, None));
         let why = self.judged(&seen, Between::Downgrade);
         if !why.is_empty() {
-            return Err(final_(why.join("; ")));
+            return Err(Failure::Broken(why.join("; "), Box::new(seen)).into());
         }
         Ok(match done {
-            Outcome::Done => Outcome::Seen(Box::new(seen)),
-            told => told,
+            Outcome::Told(told) => Outcome::ToldAndSeen(told, Box::new(seen)),
+            _ => Outcome::Seen(Box::new(seen)),
         })
     }
 
@@ -136,17 +140,12 @@ impl Executor<'_> {
         broken(&before, &after, between)
     }
 
-    async fn ask(
-        &self,
-        work: &Work<'_>,
-        of: Option<&PgName>,
-        questions: &[Question],
-    ) -> Result<Answers, Trouble> {
-        if questions.is_empty() {
+    async fn ask(&self, work: &Work<'_>, of: Option<&PgName>, checks: &[Check]) -> Result<Answers, Trouble> {
+        if checks.is_empty() {
             return Ok(Answers::new());
         }
         let place = self.place(work).await?;
-        let asked = self.unless_called_away(work.maintenance.ask(place, of, questions));
+        let asked = self.unless_called_away(work.maintenance.ask(place, of, checks));
         asked.await?.map_err(|error| match error {
             DatabaseError::Unknown(why) => Trouble::Silent(why),
             // Who cannot even ask knows nothing of the release.
@@ -188,19 +187,6 @@ impl Executor<'_> {
         let own = |backup: &Manifest| backup.copy.is_none() && backup.id.operation() == open.operation.id;
         listing.backups.into_iter().find(own)
     }
-}
-
-fn questions(work: &Work<'_>, between: Between) -> Vec<Question> {
-    let checks = work.settings.integrity.iter();
-    checks
-        .filter(|check| check.on.contains(&between))
-        .map(|check| Question {
-            name: check.name.to_string(),
-            query: check.query.clone(),
-            expect: check.expect.clone(),
-            within: check.timeout,
-        })
-        .collect()
 }
 
 /// What the checks said before step `index`.

@@ -82,7 +82,7 @@ impl Executor<'_> {
         last: bool,
     ) -> Result<Outcome, Trouble> {
         let operation = &open.operation;
-        let up = |step: &Step| matches!(step, Step::Migrate { way } if way.direction == Direction::Up);
+        let up = |step: &Step| matches!(step, Step::Migrate { way, .. } if way.direction == Direction::Up);
         let fresh = operation.plan.steps.iter().take(index).any(up);
         let taken = Taken {
             stack: self.stack,

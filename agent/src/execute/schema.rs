@@ -9,7 +9,7 @@ use state::bug::{self, Bug};
 use state::common::Common;
 use state::journal::{OpenOperation, Outcome, SchemaMark};
 use state::migration_tool::{Migration, Printed};
-use state::migrations::VersionRows;
+use state::migrations::History;
 use state::name::{ContainerId, StackName};
 use state::observed::{Known, SchemaHead};
 use state::planner::Looks;
@@ -32,6 +32,10 @@ use crate::rows::Rows;
 pub(super) const WORD: Duration = Duration::from_secs(60);
 /// How long the sessions of what has just stopped may take to go.
 const SETTLE: Duration = Duration::from_secs(10);
+/// A lock that somebody holds is waited for, while the old release serves: so often, and so long in between. What is backed up
+/// for this operation need not be backed up again for that.
+const LOCKED_TRIES: u32 = 12;
+const LOCKED_AGAIN: Duration = Duration::from_secs(5);
 /// Of what a command wrote, so many lines are told.
 const TOLD_LINES: usize = 12;
 /// And so many characters of each.
@@ -55,6 +59,8 @@ pub struct Work<'a> {
     pub taken_back: Common<AllTakenBack>,
     /// Told how far a backup is.
     pub tell: Tell<'a>,
+    /// Told what a step waits for; `None`: it goes on.
+    pub says: &'a (dyn Fn(Option<String>) + Send + Sync),
     /// What the release is made of that is gone to, or asked for.
     pub to: Option<&'a StackSpec>,
     /// What the release is made of that is left.
@@ -84,10 +90,15 @@ impl Executor<'_> {
         })?;
         let operation = open.operation.id;
         match step {
-            Step::ReadMigrations { by, prints, rows } => {
-                return self
-                    .read_migrations(work, open, index, (by, *prints, *rows))
-                    .await;
+            Step::ReadMigrations {
+                by,
+                prints,
+                rows,
+                reader,
+            } => {
+                let read = self.read_migrations(work, open, index, (by, *prints)).await?;
+                let read = read.with_rows(*rows).with_reader(reader.clone());
+                return Ok(Outcome::Read(read));
             }
             Step::ReadLosses { by } => return self.read_losses(work, open, index, by).await,
             Step::SaveRows { of } => return self.save_rows(work, *of).await,
@@ -112,23 +123,28 @@ impl Executor<'_> {
                 work.maintenance.open(place, WORD).await.map_err(trouble)?;
                 return Ok(Outcome::Schema(self.mark(work).await?));
             }
-            Step::Look { when, asks, counts } => {
+            Step::Look { when, checks, counts } => {
                 let what = Looks {
-                    asks: *asks,
+                    checks,
                     counts: *counts,
                 };
                 return self.look(work, open, index, *when, what).await;
             }
-            Step::Migrate { way } => {
+            Step::Migrate { way, checks } => {
                 let done = self.migrate(work, open, index, way).await?;
                 return match way.direction {
                     Direction::Up => Ok(done),
-                    Direction::Down => self.is_whole_below(work, open, done).await,
+                    Direction::Down => self.is_whole_below(work, open, checks, done).await,
                 };
             }
-            Step::ApplySql { parts, to, within } => {
+            Step::ApplySql {
+                parts,
+                to,
+                within,
+                checks,
+            } => {
                 let done = self.apply_sql(work, open, index, parts, to, *within).await?;
-                return self.is_whole_below(work, open, done).await;
+                return self.is_whole_below(work, open, checks, done).await;
             }
             Step::PutBack => {
                 self.end_migration(open, index).await?;
@@ -190,7 +206,7 @@ impl Executor<'_> {
         index: usize,
         failure: Failure,
     ) -> Result<Outcome, Failure> {
-        let (Some(work), Some(why), Some(Step::Migrate { way })) =
+        let (Some(work), Some(why), Some(Step::Migrate { way, .. })) =
             (&self.work, failure.why(), open.operation.plan.steps.get(index))
         else {
             return Err(failure);
@@ -224,7 +240,7 @@ impl Executor<'_> {
 
     /// The container of a migration that nobody waits for any more goes: it would move the schema after it was looked at.
     pub(super) async fn end_migration(&self, open: &OpenOperation, index: usize) -> Result<(), Trouble> {
-        let Some(Step::Migrate { way }) = open.operation.plan.steps.get(index) else {
+        let Some(Step::Migrate { way, .. }) = open.operation.plan.steps.get(index) else {
             return Ok(());
         };
         let name = once_name(self.stack, &way.by, open, index);
@@ -236,8 +252,8 @@ impl Executor<'_> {
         work: &Work<'_>,
         open: &OpenOperation,
         index: usize,
-        (by, prints, rows): (&Migration, Printed, VersionRows),
-    ) -> Result<Outcome, Trouble> {
+        (by, prints): (&Migration, Printed),
+    ) -> Result<History, Trouble> {
         let ran = match self
             .run(work.to, open, index, by, OnceNetwork::None, None)
             .await?
@@ -253,14 +269,13 @@ impl Executor<'_> {
                 final_(words)
             });
         }
-        let history = prints.read(&ran.stdout).map_err(|why| {
+        prints.read(&ran.stdout).map_err(|why| {
             final_(format!(
                 "what `{}` says: {}",
                 by.words(),
                 redacted(work.to, by, &why.to_string())
             ))
-        })?;
-        Ok(Outcome::Read(history.with_rows(rows).with_reader(&by.command)))
+        })
     }
 
     /// Everybody is out. Who is in it after all services have stopped that write is a stranger.
@@ -324,19 +339,35 @@ impl Executor<'_> {
             Direction::Up => work.to,
             Direction::Down => work.from,
         };
-        let lock = self.lock(work).await?;
-        let ran = self
-            .run(spec, open, index, &way.by, OnceNetwork::Stack, None)
-            .await;
-        lock.release().await;
-        let ran = match ran? {
-            Ok(ran) => ran,
-            Err(why) => return Err(final_(why)),
+        let mut tries = 1;
+        let ran = loop {
+            let lock = self.lock(work).await?;
+            let ran = self
+                .run(spec, open, index, &way.by, OnceNetwork::Stack, None)
+                .await;
+            lock.release().await;
+            let ran = match ran? {
+                Ok(ran) => ran,
+                Err(why) => return Err(final_(why)),
+            };
+            let waits = way.direction == Direction::Up && tries < LOCKED_TRIES && met_a_lock(&ran);
+            if !waits {
+                break ran;
+            }
+            tries += 1;
+            self.wait_for_the_lock(work, &stands, &ended(spec, &way.by, &ran))
+                .await?;
         };
         if ran.code != 0 {
             let words = ended(spec, &way.by, &ran);
             let passing = was_killed(&ran) || may_pass(&ran);
-            return Err(if passing { away(words) } else { final_(words) });
+            return Err(if met_a_lock(&ran) {
+                away(format!("somebody holds a lock: {words}"))
+            } else if passing {
+                away(words)
+            } else {
+                final_(words)
+            });
         }
         match work.database.schema_head(self.place(work).await?).await {
             Known::Known(head) if same(&head, &way.to) => Ok(Outcome::Done),
@@ -344,6 +375,29 @@ impl Executor<'_> {
             // Asked again, it is where it should be, or the tool finds nothing to do.
             Known::Unknown(why) => Err(Trouble::Silent(why)),
         }
+    }
+
+    /// Before the tool is asked once more. As long as it has not moved the schema whatever is more urgent goes first; in the
+    /// middle of several revisions the next try goes on from there, and nothing else would be whole.
+    async fn wait_for_the_lock(
+        &self,
+        work: &Work<'_>,
+        stood: &SchemaHead,
+        words: &str,
+    ) -> Result<(), Trouble> {
+        let why = format!("somebody holds a lock, and it is tried again: {words}");
+        tracing::warn!(stack = %self.stack, "{why}");
+        (work.says)(Some(why));
+        let stands = work.database.schema_head(self.place(work).await?).await;
+        let waited = if stands.known().is_some_and(|is| same(is, stood)) {
+            self.look_again_in(LOCKED_AGAIN).await
+        } else if self.pause(LOCKED_AGAIN).await {
+            Err(Failure::Interrupted.into())
+        } else {
+            Ok(())
+        };
+        (work.says)(None);
+        waited
     }
 
     /// Runs a command of the tool. Inner `Err`: it was ended, because it took too long.
@@ -475,11 +529,23 @@ pub(super) fn ended(spec: Option<&StackSpec>, by: &Migration, ran: &Ran) -> Stri
     )
 }
 
+/// Whether a command failed because somebody holds a lock.
+fn met_a_lock(ran: &Ran) -> bool {
+    const WORDS: [&str; 2] = ["due to lock timeout", "LockNotAvailable"];
+    says(ran, &WORDS)
+}
+
+/// Whether a command that failed has written one of these.
+fn says(ran: &Ran, words: &[&str]) -> bool {
+    ran.code != 0
+        && words
+            .iter()
+            .any(|word| ran.stderr.contains(word) || ran.stdout.contains(word))
+}
+
 /// Whether a command failed of something that goes by itself: a lock that somebody holds, a server that comes up.
 fn may_pass(ran: &Ran) -> bool {
-    const WORDS: [&str; 9] = [
-        "due to lock timeout",
-        "LockNotAvailable",
+    const WORDS: [&str; 7] = [
         // Starting up, shutting down, in recovery mode.
         "the database system is",
         "server closed the connection unexpectedly",
@@ -490,10 +556,7 @@ fn may_pass(ran: &Ran) -> bool {
         "refused. Check that the hostname and port are correct",
         "too many clients already",
     ];
-    ran.code != 0
-        && WORDS
-            .iter()
-            .any(|word| ran.stderr.contains(word) || ran.stdout.contains(word))
+    met_a_lock(ran) || says(ran, &WORDS)
 }
 
 /// What a server says of a row, and a driver of what it has sent: values.

@@ -103,9 +103,11 @@ impl Stack {
         self.call_away_again(operation.kind, &call);
         let (told, mut progress) = watch::channel(open.clone());
         let (counts, mut counted) = watch::channel(None);
+        let (says, mut said) = watch::channel(None);
         let count = |progress| {
             counts.send_replace(Some(progress));
         };
+        let say = |why| drop(says.send_replace(why));
         let executor = Executor {
             engine: &*edges.engine,
             store: &*edges.store,
@@ -128,6 +130,7 @@ impl Stack {
                 rows: &*edges.rows,
                 taken_back: self.record.taken_back.clone(),
                 tell: &count,
+                says: &say,
                 to: wanted.as_ref().map(|w| &*w.spec).or(asked.as_deref()),
                 from: left.as_ref().map(|w| &*w.spec),
             }),
@@ -140,12 +143,13 @@ impl Stack {
                 operation.kind,
                 carrying.as_mut(),
                 &mut progress,
-                &mut counted,
+                (&mut counted, &mut said),
                 &call,
             )
             .await
         };
         self.progress = None;
+        self.held_up = None;
         self.backups_at = None;
         self.beside_at = None;
         // However that ended, this is how far the journal goes, and this is what its steps have written down.
@@ -173,7 +177,10 @@ impl Stack {
         kind: Kind,
         mut carrying: Pin<&mut (impl Future<Output = Result<Option<Halt>, LedgerError>> + Send)>,
         progress: &mut watch::Receiver<OpenOperation>,
-        counted: &mut watch::Receiver<Option<Progress>>,
+        (counted, said): (
+            &mut watch::Receiver<Option<Progress>>,
+            &mut watch::Receiver<Option<String>>,
+        ),
         call: &Call,
     ) -> Result<Option<Halt>, Stop> {
         let clock = Arc::clone(&self.edges.clock);
@@ -192,6 +199,11 @@ impl Stack {
                 }
                 // Cancel-safe, likewise.
                 Ok(()) = counted.changed() => self.count_on(*counted.borrow_and_update()),
+                // Cancel-safe, likewise.
+                Ok(()) = said.changed() => {
+                    self.held_up.clone_from(&said.borrow_and_update());
+                    self.publish();
+                }
                 // Cancel-safe: a message is taken only when it is returned.
                 Some(nudge) = self.inbox.nudges.recv() => {
                     self.hear(nudge, kind, call).await;

@@ -137,13 +137,14 @@ impl Stack {
             running.extend(self.edges.engine.container(container.id.as_str()).await?);
         }
         let (database, end_foreign) = self.schema_ground(&wanted.spec);
+        let checks = self.checks(Between::Restore);
         let ground = Restoring {
             spec: &wanted.spec,
             running: &running,
             database: database.as_ref(),
             migrates: settings.migrations.tool.as_ref().map(|tool| &tool.service),
             end_foreign,
-            looks: self.looks(Between::Restore),
+            looks: self.looks(&checks),
         };
         Ok(restore(dump, &ground).map_err(|cycle| Refused::new(cycle.to_string(), "mend the Compose file")))
     }

@@ -68,6 +68,9 @@ impl Stack {
         if let Ok(found) = self.edges.maintenance.copies(place, LOOK_WITHIN).await {
             self.beside = found;
         }
+        // For `plan`: nothing is decided by it.
+        let size = self.edges.maintenance.size(place, LOOK_WITHIN).await;
+        self.database_bytes = size.ok().or(self.database_bytes);
     }
 
     fn has_backups(&self) -> bool {

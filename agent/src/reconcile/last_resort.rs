@@ -7,13 +7,13 @@ use std::time::Duration;
 use config::settings::PgName;
 use jiff::Timestamp;
 use state::backup::BackupId;
-use state::hold::Hold;
+use state::hold::{Fact, Hold};
 use state::integrity::Tally;
 use state::last_resort::{Offer, Resort, RestoreBackup, answered_before, asks_again, resort};
 use state::observed::Known;
-use state::operation::request_of;
+use state::operation::{begin_rollback, request_of};
 use state::record::{Answer, Approval, Ask, Change};
-use state::release::{Author, Blame, Generation};
+use state::release::{Author, Blame, Generation, GenerationNumber};
 use state::rollback::target;
 use state::schema_fit::{Direction, SchemaMove, same};
 
@@ -32,6 +32,83 @@ struct Stake {
 }
 
 impl Stack {
+    /// Nothing takes the schema back: the release is left as where its way down has failed, and nobody is stopped for that.
+    /// Whoever is asked, or has said so before, goes back to a backup. Where there is none, nothing changes.
+    pub(super) async fn leave_for_a_backup(
+        &mut self,
+        current: &Generation,
+        to: GenerationNumber,
+        blame: Blame,
+        by: &Author,
+        why: &str,
+        while_failing: BTreeSet<Fact>,
+    ) -> Result<(), Stop> {
+        self.backups_at = None;
+        self.see_backups();
+        let listing = match self.backups.clone() {
+            Known::Known(listing) => Ok(listing),
+            Known::Unknown(unseen) => Err(unseen),
+        };
+        let database = self.name_of_the_database().await;
+        let (listing, database) = match listing.and_then(|listing| Ok((listing, database?))) {
+            Ok(both) => both,
+            Err(unseen) => {
+                self.back_off(&format!(
+                    "{why}; and nobody can say which backups there are: {unseen}"
+                ));
+                return Ok(());
+            }
+        };
+        let target = self.record.generation(to);
+        if target
+            .and_then(|target| from_before(&listing.backups, &database, target))
+            .is_none()
+        {
+            let why = format!("{why}; and there is no proven backup with the schema of generation {to}");
+            let way_out = "write SQL that takes it back into steadfast.toml, or bring the schema down by hand; then `steadfast rollback`";
+            return self.hold(&why, way_out, while_failing);
+        }
+        let now = self.now();
+        let mut changes = begin_rollback(&self.record, current, blame, by, why, &now);
+        changes.push(Change::Hold(Some(Hold {
+            since: now,
+            why: format!("only a backup leads back to generation {to}: {why}"),
+            way_out: String::from("read what would be lost, then `steadfast approve` or `steadfast deny`"),
+            frozen: false,
+            no_way_down: true,
+            until: BTreeSet::new(),
+        })));
+        let name = &self.settings.name;
+        tracing::warn!(stack = %name, "generation {} is left, and only a backup leads back to generation {to}: {why}", current.number);
+        self.commit_urgent(&changes)?;
+        self.offer_backup().await
+    }
+
+    /// Whether a person is asked whether a backup is gone back to (`Some(false)`), or somebody has said so.
+    pub(super) fn is_backup_agreed_to(&self) -> Option<bool> {
+        let approval = self.record.approval.as_ref()?;
+        let about_it = matches!(approval.ask, Ask::RestoreBackup { .. });
+        match approval.answer {
+            _ if !about_it => None,
+            None => Some(false),
+            Some((Answer::Granted, _)) => Some(true),
+            Some((Answer::Denied, _)) => None,
+        }
+    }
+
+    /// What the database is called.
+    async fn name_of_the_database(&mut self) -> Result<PgName, String> {
+        let settings = self.settings.database.clone().ok_or("there is no database")?;
+        let env = self.env_values();
+        let lookup = move |key: &str| env.get(key).cloned();
+        let place = Place {
+            settings: &settings,
+            address: self.database_address(&settings, &lookup).await,
+            env: &lookup,
+        };
+        place.database().map_err(|error| error.to_string())
+    }
+
     /// Asks a person whether the backup from before is gone back to, once, with what would be lost; or, where they have
     /// said so before, answers it.
     pub(super) async fn offer_backup(&mut self) -> Result<(), Stop> {

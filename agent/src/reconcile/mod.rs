@@ -53,6 +53,7 @@ use crate::inputs::{Inputs, Look};
 use crate::probe::Prober;
 use crate::rows::Rows;
 use crate::shared::{Next, Shared};
+use crate::took::Took;
 use crate::watch::Settled;
 
 pub use health::Answered;
@@ -181,6 +182,8 @@ pub struct Stack {
     schema_at: Option<Moment>,
     /// Since when a release waits for a schema that cannot be seen.
     unseen_since: Option<Moment>,
+    /// When it was last tried, and not done, to read again what was read of an image.
+    relearnt_at: Option<Moment>,
     /// When it was last tried to open a database that was left barred.
     unbarred_at: Option<Moment>,
     available: BTreeMap<GenerationNumber, Result<(), String>>,
@@ -202,6 +205,10 @@ pub struct Stack {
     beside: Vec<DatabaseCopy>,
     beside_at: Option<Moment>,
     database_name: Option<PgName>,
+    /// How large it is.
+    database_bytes: Option<u64>,
+    /// How long the last operations took, the newest first.
+    past: Arc<[Took]>,
     /// Why the last backup that nobody asked for failed, and when the next one may be tried.
     backup_problem: Option<String>,
     backup_not_before: Option<Moment>,
@@ -215,6 +222,8 @@ pub struct Stack {
     forgot_rows_at: Option<Moment>,
     opened_at: Moment,
     waits: Vec<String>,
+    /// What the step that is under way waits for.
+    held_up: Option<String>,
     /// Whether the disk was full in the last pass.
     full: bool,
     agreement: Agreement,
@@ -284,6 +293,7 @@ impl Stack {
             schema: None,
             schema_at: None,
             unseen_since: None,
+            relearnt_at: None,
             unbarred_at: None,
             available: BTreeMap::new(),
             available_at: None,
@@ -300,6 +310,8 @@ impl Stack {
             beside: Vec::new(),
             beside_at: None,
             database_name: None,
+            database_bytes: None,
+            past: Arc::new([]),
             backup_problem: None,
             backup_not_before: None,
             copy_tried: None,
@@ -308,6 +320,7 @@ impl Stack {
             forgot_rows_at: None,
             opened_at,
             waits: Vec::new(),
+            held_up: None,
             next: None,
             full: false,
             agreement: Agreement::Sure,
@@ -316,6 +329,7 @@ impl Stack {
         // sees to fail would be over otherwise.
         stack.wanted()?;
         stack.see_backups();
+        stack.see_past();
         // Known to whoever asks, before anything was looked at.
         stack.publish();
         Ok(stack)
@@ -557,7 +571,11 @@ impl Stack {
             return Ok(());
         }
         self.check_availability().await?;
-        self.answer_request().await
+        self.answer_request().await?;
+        if self.goes_on() {
+            self.learn_again().await?;
+        }
+        Ok(())
     }
 
     /// Forgets what nothing needs any more, now and then.

@@ -12,7 +12,7 @@ use state::data_change::{DataChange, Running};
 use state::drift::{Drift, Wanted};
 use state::hold::Fact;
 use state::instead::instead_of;
-use state::integrity::Between;
+use state::integrity::{Between, Check};
 use state::journal::{Kind, OpenOperation, Operation, Outcome};
 use state::ledger::LedgerError;
 use state::name::{ContainerId, ImageId, Revision, ServiceName};
@@ -23,7 +23,7 @@ use state::planner::{Ground, Looks, Schema, Unplannable, plan};
 use state::record::{Change, Hold};
 use state::release::{Author, Blame, Generation, GenerationNumber, Release, Verdict};
 use state::retention::KEPT_GOOD;
-use state::schema_fit::{Direction, SchemaMove};
+use state::schema_fit::{Direction, SchemaFit, SchemaMove};
 use state::stack_spec::StackSpec;
 use state::step::Step;
 use state::time::Moment;
@@ -73,9 +73,15 @@ impl Stack {
             None => (None, false),
         };
         let settings = self.settings.database.as_ref();
+        let between = match (restores, way.map(|way| way.direction)) {
+            (Some(_), _) => Between::Restore,
+            (None, Some(Direction::Down)) => Between::Downgrade,
+            (None, _) => Between::Upgrade,
+        };
+        let checks = self.checks(between);
         let instead = way
             .zip(settings)
-            .and_then(|(way, settings)| instead_of(way, &settings.manual));
+            .and_then(|(way, settings)| instead_of(way, &settings.manual, &checks));
         let returns = way.map(|way| self.record.returning(way)).unwrap_or_default();
         let ground = Ground {
             schema: way.map(|way| Schema {
@@ -83,10 +89,7 @@ impl Stack {
                 restores,
                 way,
                 returns: &returns,
-                looks: self.looks(match restores {
-                    Some(_) => Between::Restore,
-                    None => Between::Upgrade,
-                }),
+                looks: self.looks(&checks),
                 database: database.as_ref(),
                 end_foreign,
                 upgrade: self.tool().map(|tool| tool.upgrade).unwrap_or_default(),
@@ -110,12 +113,26 @@ impl Stack {
     }
 
     /// What is looked at of the database, before and after.
-    pub(super) fn looks(&self, between: Between) -> Looks {
+    pub(super) fn looks<'c>(&self, checks: &'c [Check]) -> Looks<'c> {
         let settings = self.settings.database.as_ref();
-        settings.map_or(Looks::default(), |settings| Looks {
-            asks: settings.integrity.iter().any(|check| check.on.contains(&between)),
-            counts: !settings.count_within.is_zero(),
-        })
+        Looks {
+            checks,
+            counts: settings.is_some_and(|settings| !settings.count_within.is_zero()),
+        }
+    }
+
+    /// What is asked before and after that, as steadfast.toml says it now: it stands in the plan, so that both are the same.
+    pub(super) fn checks(&self, between: Between) -> Vec<Check> {
+        let settings = self.settings.database.iter();
+        let all = settings.flat_map(|settings| &settings.integrity);
+        all.filter(|check| check.on.contains(&between))
+            .map(|check| Check {
+                name: check.name.to_string(),
+                query: check.query.clone(),
+                expect: check.expect.clone(),
+                within: check.timeout,
+            })
+            .collect()
     }
 
     /// The containers that a drift is about, as far as they are there; and what else runs, where a release is
@@ -385,11 +402,19 @@ impl Stack {
             )?;
             return Ok(false);
         }
+        let one_way = way.as_ref().and_then(|way| way.one_way.clone());
+        let one_way = one_way.filter(|_| restores.is_none());
         // Where a backup takes its place nobody runs the tool.
-        let tool = restores.is_none();
+        let tool = restores.is_none() && one_way.is_none();
         if let Some(gone) = self.cannot_go(way.as_ref(), tool).await? {
             let way_out = "bring the image back, or bring the schema down by hand, then `steadfast rollback`";
             self.hold(&format!("{why}; {gone}"), way_out, while_failing)?;
+            return Ok(false);
+        }
+        if let Some(one_way) = one_way {
+            let why = format!("{why}; {one_way}");
+            self.leave_for_a_backup(&current, target, blame, &by, &why, while_failing)
+                .await?;
             return Ok(false);
         }
         let plan = match self
@@ -402,6 +427,9 @@ impl Stack {
                 return Ok(false);
             }
         };
+        let generation = self.record.generation(target).filter(|_| restores.is_none());
+        let fit = generation.map(|target| SchemaFit::of(self.ways(), target, self.schema.as_ref()));
+        let plan = plan.keeping(fit.and_then(|fit| fit.kept_at().cloned()));
         let request = request_of(&self.record, &current);
         let mut changes = begin_rollback(&self.record, &current, blame, &by, why, &now);
         // What was agreed to is good until it is done, or has failed for good.
@@ -479,6 +507,9 @@ impl Stack {
             }
         }
         self.commit_urgent(&changes)?;
+        if matches!(halt, Halt::Done) && matches!(kind, Kind::Deploy | Kind::Rollback | Kind::Restore) {
+            self.see_past();
+        }
         let name = &self.settings.name;
         match &halt {
             Halt::Done => tracing::info!(stack = %name, "{kind} done"),

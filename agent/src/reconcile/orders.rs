@@ -329,14 +329,26 @@ impl Stack {
                 }
                 self.publish();
             }
+            Ok(false) if self.is_backup_agreed_to() == Some(true) => {
+                let will = format!(
+                    "{over}nothing takes the schema back, so a backup takes the database's place: goes back to generation {}{}",
+                    way.to, way.tag
+                );
+                self.answer(order, Ok(will));
+            }
             Ok(false) => {
+                let asks = self.is_backup_agreed_to().is_some();
                 let hold = self.record.hold.as_ref().map(|hold| hold.why.clone());
                 let why = hold.or_else(|| self.waits.last().cloned());
                 let why = why.unwrap_or_else(|| String::from("it could not be begun"));
                 let refused = Refusal {
                     why: format!("{over}{why}"),
-                    way_out: Some(String::from("see `steadfast status`")),
-                    code: 1,
+                    way_out: Some(String::from(if asks {
+                        "`steadfast status` says what would be lost; then `steadfast approve`, or `steadfast deny`"
+                    } else {
+                        "see `steadfast status`"
+                    })),
+                    code: if asks { 4 } else { 1 },
                 };
                 self.answer(order, Err::<Accepted, _>(refused));
             }

@@ -11,7 +11,8 @@ use state::name::{ImageId, ServiceName};
 use state::observed::Known;
 use state::plan::Plan;
 use state::record::{Change, Standing};
-use state::release::{Author, Generation, Release};
+use state::release::{Author, Generation, Release, Request};
+use state::retention::KEPT_GOOD;
 use state::schema_fit::{Direction, SchemaFit, SchemaMove, Ways, apart};
 use state::stack_spec::StackSpec;
 use state::step::Step;
@@ -24,6 +25,8 @@ use crate::database::{EnvLookup, Place, container_at};
 
 /// How often it is tried to let everybody in again.
 const UNBAR_EVERY: Duration = Duration::from_secs(30);
+/// What could not be read again is tried again after this.
+const LEARN_AGAIN_EVERY: Duration = Duration::from_secs(60 * 60);
 /// How long the question what stands in the way may take.
 const ASKED_WITHIN: Duration = Duration::from_secs(10);
 
@@ -164,28 +167,41 @@ impl Stack {
         let Some(image) = images.get(&tool.service) else {
             return Ok(Learnt::All);
         };
-        let by = tool.history(image);
+        let (by, reader) = (tool.history(image), tool.reader());
         let way_back = tool.way_back(image);
         let history = self.record.histories.get(image);
-        if history.is_some_and(|history| history.is_read_by(&by.command))
+        if history.is_some_and(|history| history.is_read_by(&reader))
             && (way_back.is_none() || self.record.losses.contains_key(image))
         {
             return Ok(Learnt::All);
         }
+        let why = match history {
+            None => format!("nobody has read the migrations of {} yet", by.service),
+            Some(_) => format!(
+                "steadfast.toml says otherwise than before how the migrations of {} are read",
+                by.service
+            ),
+        };
         let (prints, rows) = (tool.commands.prints, tool.commands.version.rows);
         if !self.own().await? {
             return Ok(Learnt::Later);
         }
+        let read = Step::ReadMigrations {
+            by,
+            prints,
+            rows,
+            reader: Some(reader),
+        };
         let operation = Operation {
             id: self.edges.store.next_operation_id()?,
             kind: Kind::Fetch,
             generation: None,
             request: request.clone(),
             by: Author::Agent,
-            why: format!("nobody has read the migrations of {} yet", by.service),
+            why,
             begun: self.now(),
             plan: Plan::of(
-                [Step::ReadMigrations { by, prints, rows }]
+                [read]
                     .into_iter()
                     .chain(way_back.map(|by| Step::ReadLosses { by }))
                     .collect(),
@@ -205,6 +221,42 @@ impl Stack {
                 why, passing: false, ..
             } => Ok(Learnt::Never(why)),
         }
+    }
+
+    /// What was read of the images of what runs, and of what may be gone back to, is read again where steadfast.toml says
+    /// otherwise than then how: a way back is found by it.
+    pub(super) async fn learn_again(&mut self) -> Result<(), Stop> {
+        let now = self.now();
+        let lately = |at: &Moment| now.since(at).is_some_and(|age| age < LEARN_AGAIN_EVERY);
+        if self.record.operation.is_some()
+            || self.record.standing == Standing::Pending
+            || self.relearnt_at.as_ref().is_some_and(lately)
+        {
+            return Ok(());
+        }
+        let Some((service, reader)) = self.tool().map(|tool| (tool.service.clone(), tool.reader())) else {
+            return Ok(());
+        };
+        let found = {
+            let good = self.record.good().take(KEPT_GOOD);
+            let mut all = self.record.current().into_iter().chain(good);
+            let is_other = |image: &&ImageId| {
+                let known = self.record.histories.get(*image);
+                known.is_some_and(|known| !known.is_read_by(&reader))
+            };
+            all.find_map(|of| of.release.images.get(&service).filter(is_other).cloned())
+        };
+        let (Some(image), Some(request)) = (found, self.record.request.as_ref().map(Request::id)) else {
+            return Ok(());
+        };
+        // Whatever comes of it: another one is due in the next pass.
+        if !matches!(
+            self.learn(&BTreeMap::from([(service, image)]), &request).await?,
+            Learnt::All
+        ) {
+            self.relearnt_at = Some(now);
+        }
+        Ok(())
     }
 
     /// A database that an operation has barred, and could not open again because it was away, is opened when it is back.

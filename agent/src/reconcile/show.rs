@@ -11,8 +11,21 @@ use state::stack_spec::StackSpec;
 
 use super::Stack;
 use crate::shared::{Difference, Readiness, ServiceView, Snapshot};
+use crate::took::Took;
+
+/// So many of the operations that have ended are looked at for how long they took.
+const LOOKED_AT: u32 = 20;
 
 impl Stack {
+    /// Reads how long operations took, where one has just ended or the daemon starts. What cannot be read is only not told.
+    pub(super) fn see_past(&mut self) {
+        if self.settings.database.is_none() {
+            return;
+        }
+        let ended = self.edges.store.operations(&self.settings.name, LOOKED_AT);
+        self.past = ended.iter().flatten().filter_map(Took::of).collect();
+    }
+
     pub(super) fn publish(&self) {
         self.shared.publish(self.snapshot());
     }
@@ -23,7 +36,7 @@ impl Stack {
             target: self.record.current,
             drift: self.differences_shown(),
             next: self.next.clone(),
-            waits: self.waits.clone(),
+            waits: self.waits.iter().chain(&self.held_up).cloned().collect(),
             problems: self.problems.clone(),
             schema: self.schema.clone(),
             services: self.services(),
@@ -34,6 +47,8 @@ impl Stack {
             progress: self.progress,
             backups: self.backups.clone(),
             beside: self.beside.clone(),
+            database_bytes: self.database_bytes,
+            past: std::sync::Arc::clone(&self.past),
             next_backup: self.next_backup(),
             backup_problem: self.backup_problem.clone(),
             engine: self.engine_info.clone(),
@@ -137,8 +152,14 @@ impl Stack {
                     to: Some(target.number),
                     why_not: fit.why_not(target.number),
                     destroys: match &fit {
-                        SchemaFit::Moves(way) => way.destroys(),
+                        // A backup keeps nothing beside it.
+                        SchemaFit::Moves(way) if way.one_way.is_none() => way.destroys(),
                         _ => Vec::new(),
+                    },
+                    kept: fit.kept().to_vec(),
+                    one_way: match fit {
+                        SchemaFit::Moves(way) => way.one_way,
+                        _ => None,
                     },
                 }
             }
@@ -146,11 +167,15 @@ impl Stack {
                 to: None,
                 why_not: Some(String::from("there is no earlier good generation")),
                 destroys: Vec::new(),
+                one_way: None,
+                kept: Vec::new(),
             },
             Err(reasons) => Readiness {
                 to: None,
                 why_not: Some(reasons.join("; ")),
                 destroys: Vec::new(),
+                one_way: None,
+                kept: Vec::new(),
             },
         }
     }

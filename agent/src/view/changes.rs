@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use state::journal::Kind;
 use state::name::{ContainerId, ImageId, ServiceName};
 use state::plan::Plan;
 use state::step::{Step, Target};
@@ -19,7 +20,7 @@ struct Touched {
 }
 
 /// What the steps of `plan` change, and why. `next`: it is what comes next, else what is under way.
-pub(super) fn changes(plan: &Plan, snapshot: &Snapshot, next: bool) -> Vec<PlannedChange> {
+pub(super) fn changes(kind: Kind, plan: &Plan, snapshot: &Snapshot, next: bool) -> Vec<PlannedChange> {
     let (because, resolved) = match snapshot.next.as_ref().filter(|_| next) {
         Some(next) => (&next.because, &next.resolved),
         None => (&snapshot.drift, &snapshot.record.resolved),
@@ -73,7 +74,7 @@ pub(super) fn changes(plan: &Plan, snapshot: &Snapshot, next: bool) -> Vec<Plann
         changes.extend(of_service(service.as_ref(), touched, snapshot, &why, resolved));
     }
     changes.sort_by_key(|change| change.action == Action::Remove);
-    let mut all = stakes(plan, snapshot);
+    let mut all = stakes(kind, plan, snapshot);
     all.extend(changes);
     all
 }

@@ -125,6 +125,12 @@ pub struct Rollback {
     /// What it would take out of the database, a line each.
     #[serde(default)]
     pub destroys: Vec<String>,
+    /// Why only a backup leads there, whose every row since it was made would be lost; none: something else does.
+    #[serde(default)]
+    pub one_way: Option<String>,
+    /// The revisions that it would leave where they are.
+    #[serde(default)]
+    pub kept: Vec<String>,
 }
 
 pub(super) fn operation(snapshot: &Snapshot) -> Option<OperationNow> {
@@ -175,6 +181,8 @@ pub(super) fn rollback(snapshot: &Snapshot) -> Rollback {
         tag: readiness.to.and_then(|n| tag_of(&snapshot.record, n)),
         why_not: readiness.why_not.clone(),
         destroys: readiness.destroys.clone(),
+        one_way: readiness.one_way.clone(),
+        kept: readiness.kept.iter().map(ToString::to_string).collect(),
     }
 }
 

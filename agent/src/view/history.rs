@@ -250,9 +250,10 @@ impl OperationRow {
 fn seen(open: &OpenOperation, record: &StackRecord) -> Seen {
     let outcomes = open.events.iter().filter_map(|entry| match &entry.event {
         Event::Done {
-            outcome: Outcome::Seen(seen),
+            outcome: Outcome::Seen(seen) | Outcome::ToldAndSeen(_, seen),
             ..
-        } => Some(&**seen),
+        }
+        | Event::Seen { seen, .. } => Some(&**seen),
         _ => None,
     });
     let taken = record.taken_back.get(&open.operation.id);
@@ -324,7 +325,9 @@ impl Traces {
             Event::Done { outcome, .. } => {
                 (self.outcome, self.over) = (Some("done"), at);
                 match outcome {
-                    Outcome::Told(words) => self.told = Some(joined(self.told.take(), words)),
+                    Outcome::Told(words) | Outcome::ToldAndSeen(words, _) => {
+                        self.told = Some(joined(self.told.take(), words));
+                    }
                     Outcome::Saved(Saved { lines, .. }) | Outcome::PutIn(PutIn { lines, .. })
                         if !lines.is_empty() =>
                     {
@@ -336,6 +339,7 @@ impl Traces {
             Event::Instead { why, .. } => {
                 self.told = Some(joined(self.told.take(), why));
             }
+            Event::Seen { .. } | Event::Ended(_) => {}
             Event::Failed { .. } => (self.outcome, self.over) = (Some("failed"), at),
             Event::UndoStarted { .. } => self.undo_started = self.undo_started.or(at),
             Event::UndoDone { .. } => {
@@ -346,7 +350,6 @@ impl Traces {
                 }
             }
             Event::UndoFailed { .. } => (self.outcome, self.undone) = (Some("not taken back"), at),
-            Event::Ended(_) => {}
         }
     }
 }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use state::record::{StackRecord, Standing};
 
 use super::changes::changes;
+use super::expected::{Expected, Past};
 use super::{Approval, FORMAT, ProblemView};
 use crate::reconcile::Foreseen;
 use crate::shared::Snapshot;
@@ -38,6 +39,9 @@ pub struct PlanView {
     pub changes: Vec<PlannedChange>,
     /// Every step, in order, in words.
     pub steps: Vec<String>,
+    /// How long all of it may take, where it works on the database.
+    #[serde(default)]
+    pub expected: Option<Expected>,
 }
 
 /// What is done to something.
@@ -110,6 +114,7 @@ impl PlanView {
             problems: snapshot.problems.iter().map(ProblemView::of).collect(),
             changes: Vec::new(),
             steps: Vec::new(),
+            expected: None,
         };
         let (kind, generation, why, plan) = match (open, &snapshot.next) {
             (Some(open), _) => (open.kind, open.generation, &open.why, &open.plan),
@@ -122,7 +127,8 @@ impl PlanView {
         view.kind = Some(kind.to_string());
         view.generation = generation.map(|n| n.0);
         view.why = Some(why.clone());
-        view.changes = changes(plan, snapshot, open.is_none());
+        view.changes = changes(kind, plan, snapshot, open.is_none());
+        view.expected = Past::of(kind, plan, snapshot).of_all(plan);
         view.steps = (0..plan.steps.len()).map(|index| plan.in_words(index)).collect();
         view
     }

@@ -168,10 +168,14 @@ fn steady() -> Snapshot {
             to: Some(number(1)),
             why_not: None,
             destroys: Vec::new(),
+            one_way: None,
+            kept: Vec::new(),
         },
         progress: None,
         backups: Known::Known(std::sync::Arc::new(backups())),
         beside: Vec::new(),
+        database_bytes: None,
+        past: std::sync::Arc::new([]),
         next_backup: None,
         backup_problem: None,
         time_left: None,
@@ -438,6 +442,8 @@ fn held() -> Snapshot {
         to: None,
         why_not: Some("nothing older differs in api".into()),
         destroys: Vec::new(),
+        one_way: None,
+        kept: Vec::new(),
     };
     snapshot
 }
@@ -573,6 +579,8 @@ fn engine_away() -> Snapshot {
         to: Some(number(1)),
         why_not: Some("the engine cannot be asked for its images".into()),
         destroys: Vec::new(),
+        one_way: None,
+        kept: Vec::new(),
     };
     snapshot
 }

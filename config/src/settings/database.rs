@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use state::instead::ManualSql;
+use state::kept_schema::Declared;
 use state::last_resort::RestoreBackup;
 use state::migration_tool::Beside;
 use state::name::{Revision, ServiceName};
@@ -171,12 +172,8 @@ pub(super) fn read(
         let hint = "add tool = \"alembic\" to the migrations, or take it out";
         table.fault_at("manual", fault.hint(hint));
     }
-    if let Some(tool) = &mut migrations.tool {
-        tool.beside = Beside {
-            by_hand: manual.iter().flat_map(BTreeMap::keys).cloned().collect(),
-            backup: restore_backup == RestoreBackup::Allow,
-        };
-    }
+    let manual = manual.unwrap_or_default();
+    leads_back(&mut table, &mut migrations, &manual, restore_backup);
     let preserve = table
         .table("preserve")
         .map(|table| read_preserve(&table))
@@ -186,7 +183,7 @@ pub(super) fn read(
         "count_within",
         duration(Duration::ZERO, Duration::from_secs(60 * 60)),
     );
-    table.reserved(&["rollback_schema", "clone", "dump", "writers"]);
+    table.reserved(&["clone", "dump", "writers"]);
     table.finish();
     let access = if by_url {
         DatabaseAccess::Url(url?)
@@ -205,11 +202,37 @@ pub(super) fn read(
         foreign_sessions,
         restore_backup,
         backup,
-        manual: manual.unwrap_or_default(),
+        manual: manual.sql,
         preserve,
         integrity,
         count_within: count_within.unwrap_or(DatabaseSettings::COUNT_WITHIN),
     })
+}
+
+/// What leads the schema back beside the tool, and what of it stays.
+fn leads_back(
+    table: &mut Table<'_>,
+    migrations: &mut MigrationSettings,
+    manual: &manual::Manual,
+    backup: RestoreBackup,
+) {
+    let rollback_schema = manual::rollback_schema(table);
+    let Some(tool) = &mut migrations.tool else {
+        if table.has("rollback_schema") {
+            let fault = Fault::new("\"rollback_schema\" without a tool: the schema is not moved");
+            let hint = "add tool = \"alembic\" to the migrations, or take it out";
+            table.fault_at("rollback_schema", fault.hint(hint));
+        }
+        return;
+    };
+    tool.beside = Beside {
+        by_hand: manual.sql.keys().cloned().collect(),
+        backup,
+    };
+    tool.declared = Declared {
+        otherwise: rollback_schema.unwrap_or_default(),
+        of: manual.declared.clone(),
+    };
 }
 
 fn read_preserve(table: &Table<'_>) -> Vec<PreserveSettings> {

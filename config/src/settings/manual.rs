@@ -1,22 +1,49 @@
-//! `[stack.NAME.database.manual."REVISION"]`: the operator's own SQL, which takes one revision back where the tool cannot.
+//! `[stack.NAME.database.manual."REVISION"]`: what the operator says of one revision: SQL which takes it back where the tool
+//! cannot, and whether a rollback leaves it where it is.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use state::instead::{LONGEST, ManualSql};
+use state::kept_schema::RollbackSchema;
 use state::name::Revision;
 
 use crate::fragment::{Fault, Item, Table};
 use crate::read::read_regular;
 use crate::sql::in_one_transaction;
-use crate::validate::path_in;
+use crate::validate::{choice, path_in};
+
+/// What is said of revisions.
+#[derive(Default)]
+pub(super) struct Manual {
+    /// The SQL, of every one that has some.
+    pub(super) sql: BTreeMap<Revision, ManualSql>,
+    /// What a rollback does with it.
+    pub(super) declared: BTreeMap<Revision, RollbackSchema>,
+}
+
+/// `rollback_schema`: of the whole, and of one revision.
+pub(super) fn rollback_schema(table: &mut Table<'_>) -> Option<RollbackSchema> {
+    let words = [
+        ("downgrade", RollbackSchema::Downgrade),
+        ("keep", RollbackSchema::Keep),
+        ("ask", RollbackSchema::Ask),
+    ];
+    table.get("rollback_schema", choice(&words))
+}
 
 /// Of every revision that has some.
-pub(super) fn read(table: &Table<'_>, directory: &Path) -> BTreeMap<Revision, ManualSql> {
-    let revisions = table.named_tables::<Revision>().into_iter();
-    revisions
-        .filter_map(|(revision, table)| Some((revision, read_one(table, directory)?)))
-        .collect()
+pub(super) fn read(table: &Table<'_>, directory: &Path) -> Manual {
+    let mut manual = Manual::default();
+    for (revision, mut table) in table.named_tables::<Revision>() {
+        if let Some(declared) = rollback_schema(&mut table) {
+            manual.declared.insert(revision.clone(), declared);
+        }
+        if let Some(sql) = read_one(table, directory) {
+            manual.sql.insert(revision, sql);
+        }
+    }
+    manual
 }
 
 fn read_one(mut table: Table<'_>, directory: &Path) -> Option<ManualSql> {
@@ -25,9 +52,12 @@ fn read_one(mut table: Table<'_>, directory: &Path) -> Option<ManualSql> {
     if table.has("downgrade") && table.has("downgrade_file") {
         let fault = Fault::new("both \"downgrade\" and \"downgrade_file\"");
         table.fault_at("downgrade_file", fault.hint("keep one of the two"));
-    } else if !table.has("downgrade") && !table.has("downgrade_file") {
+    } else if !["downgrade", "downgrade_file", "rollback_schema"]
+        .iter()
+        .any(|key| table.has(key))
+    {
         let fault = Fault::new("nothing says how this revision is taken back");
-        let hint = "add downgrade = \"ALTER TABLE …\", or downgrade_file = \"down.sql\"";
+        let hint = "add downgrade = \"ALTER TABLE …\", or downgrade_file = \"down.sql\", or rollback_schema = \"keep\"";
         table.fault(fault.hint(hint));
     }
     table.finish();

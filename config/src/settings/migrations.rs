@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use state::kept_schema::Declared;
 use state::migration_tool::{
     Beside, Commands, Forget, Goes, MigrationTool, Printed, REVISION, UpgradeBy, VersionTable,
 };
@@ -111,7 +112,7 @@ pub(super) fn read(mut table: Table<'_>, mentions: &mut Vec<Mention>) -> Migrati
         version_table,
         tool,
     };
-    table.reserved(&["heads", "rollback_schema"]);
+    table.reserved(&["heads"]);
     table.finish();
     settings
 }
@@ -225,6 +226,7 @@ fn read_tool(
         lock_timeout: lock_timeout.unwrap_or(Duration::from_secs(5)),
         upgrade: by,
         beside: Beside::default(),
+        declared: Declared::default(),
     })
 }
 

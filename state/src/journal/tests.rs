@@ -201,7 +201,7 @@ fn a_progress_without_an_attempt_is_read() {
 /// Any event at all; the numbers stay near those of small plans.
 fn any_event() -> impl Strategy<Value = Event> {
     let why = || String::from("no");
-    (0..12_u8, 0..6_usize, any::<bool>()).prop_map(move |(kind, index, passing)| match kind {
+    (0..13_u8, 0..6_usize, any::<bool>()).prop_map(move |(kind, index, passing)| match kind {
         0 => Event::Started { index },
         1 => Event::Done {
             index,
@@ -219,6 +219,10 @@ fn any_event() -> impl Strategy<Value = Event> {
         6 => Event::Ended(Ending::Succeeded),
         7 => Event::Ended(Ending::Undone { why: why(), passing }),
         8 => Event::Ended(Ending::Paused { why: why() }),
+        11 => Event::Seen {
+            index,
+            seen: Box::default(),
+        },
         9 => instead(index, usize::from(passing)),
         10 => Event::Ended(Ending::Left { why: why(), passing }),
         _ => Event::Ended(Ending::Stuck { why: why() }),
@@ -399,6 +403,7 @@ fn every_journal_that_a_restart_may_find_has_one_way_on() {
                 }
                 Some(Event::Done { index, .. }) => ("done", Event::Started { index: index + 1 }),
                 Some(Event::Started { index }) => ("started", Event::Started { index: *index }),
+                Some(Event::Seen { index, .. }) => ("seen", Event::Started { index: *index }),
                 Some(Event::Instead { index, .. }) => ("instead", Event::Started { index: *index }),
                 Some(Event::Failed { index, .. }) => ("failed", Event::UndoStarted { index: *index }),
                 Some(Event::UndoStarted { index }) => ("undo started", Event::UndoStarted { index: *index }),

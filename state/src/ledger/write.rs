@@ -313,6 +313,7 @@ impl Writer<'_> {
         let word = match &entry.event {
             Event::Started { .. } => "started",
             Event::Done { .. } => "done",
+            Event::Seen { .. } => "seen",
             Event::Failed { .. } => "failed",
             Event::Instead { .. } => "instead",
             Event::UndoStarted { .. } => "undo started",

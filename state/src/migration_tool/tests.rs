@@ -39,6 +39,7 @@ fn tool(commands: Commands) -> MigrationTool {
         lock_timeout: Duration::from_secs(1),
         upgrade: UpgradeBy::Agent,
         beside: Beside::default(),
+        declared: Declared::default(),
     }
 }
 
@@ -58,7 +59,10 @@ fn way(tool: &MigrationTool, lines: &str, from: &str, to: &str) -> String {
     let (from, to) = (at(from), at(to));
     let done = match (history.up(&from, &to), history.down(&from, &to)) {
         (Ok(crossed), _) => tool.upgrade(&image(1), &history, &to, &crossed),
-        (_, Ok(crossed)) => tool.downgrade(&image(1), &history, &to, &crossed),
+        (_, Ok(crossed)) => match tool.one_way(&history, &crossed) {
+            Some(why) => Err(why),
+            None => tool.downgrade(&image(1), &history, &to, &crossed),
+        },
         (_, Err(why)) => return format!("no way: {why}"),
     };
     done.map_or_else(|why| format!("no: {why}"), |migration| migration.words())
@@ -130,7 +134,7 @@ fn django_goes_back_in_each_application() {
             auth.1 -> auth.1 auth.2 shop.1 shop.2 shop.3: python3 manage.py migrate --no-input
             auth.1 -> auth.1 auth.2: no: the tool goes up to all that there is, and not to auth.1 + auth.2
             auth.1 auth.2 shop.1 shop.2 -> auth.1 shop.1: python3 manage.py shell -v 0 -c from django.db import connection…
-            auth.1 auth.2 shop.1 shop.2 shop.3 -> auth.1 auth.2 shop.1 shop.2: no: shop.3 cannot be taken back: an operation of it has no reverse; write SQL for that, or restore_backup = "allow"
+            auth.1 auth.2 shop.1 shop.2 shop.3 -> auth.1 auth.2 shop.1 shop.2: no: shop.3 cannot be taken back: an operation of it has no reverse
             old.1 auth.1 auth.2 -> old.1 auth.1: python3 manage.py shell -v 0 -c from django.db import connection…
             old.1 auth.1 -> auth.1: no way: the image does not know revision old.1
         "#]],
@@ -214,7 +218,7 @@ fn sqlx_takes_back_what_is_newer() {
             1 2 3 -> 1: sqlx migrate revert --target-version 1 --source db/migrations
             1 2 3 -> : sqlx migrate revert --target-version 0 --source db/migrations
             1 2 3 -> 1 3: no: 2 comes before what is to stay: the tool takes back only what comes after it
-            1 2 3 4 -> 1 2 3: no: 4 cannot be taken back: it has no .down.sql; write SQL for that, or restore_backup = "allow"
+            1 2 3 4 -> 1 2 3: no: 4 cannot be taken back: it has no .down.sql
             1 2 9 -> 1 2: no way: the image does not know revision 9
         "#]],
     );
@@ -244,7 +248,7 @@ fn flyway_undoes_down_to_a_version_and_that_one_too() {
             1 -> 2: flyway -locations=filesystem:/flyway/sql -table=t -target=2 migrate
             2.1 -> 1: flyway -locations=filesystem:/flyway/sql -table=t -target=2 undo
             2.1 -> : flyway -locations=filesystem:/flyway/sql -table=t -target=1 undo
-            3 -> 2.1: no: 3 cannot be taken back: it has no undo script, and the Community edition of Flyway runs none; write SQL for that, or restore_backup = "allow"
+            3 -> 2.1: no: 3 cannot be taken back: it has no undo script, and the Community edition of Flyway runs none
             3.failed -> 1: no way: the image does not know revision 3.failed
         "#]],
     );
@@ -290,18 +294,39 @@ fn a_tool_of_ones_own_is_told_all_that_stays() {
 #[test]
 fn what_has_no_way_back_may_have_another_one() {
     let mut tool = tool(custom("up"));
-    let lines = "a <-;b <- a (one way);c <- b";
-    let refused =
-        "no: b cannot be taken back: its history says so; write SQL for that, or restore_backup = \"allow\"";
-    assert_eq!(way(&tool, lines, "c", "a"), refused);
-    assert_eq!(way(&tool, lines, "c", "b"), "migrate.sh down b");
+    let history = Printed::Lines
+        .read(&"a <-;b <- a (one way);c <- b".replace(';', "\n"))
+        .unwrap();
+    let crossed =
+        |names: &str| -> Vec<Revision> { names.split(' ').map(|name| name.parse().unwrap()).collect() };
+    let one_way = |tool: &MigrationTool, names| tool.one_way(&history, &crossed(names));
+    let why = Some(String::from("b cannot be taken back: its history says so"));
+    assert_eq!(one_way(&tool, "c b"), why);
+    assert_eq!(one_way(&tool, "c"), None);
     tool.beside.by_hand = set("b");
-    assert_eq!(way(&tool, lines, "c", "a"), refused, "of c there is no SQL");
+    assert_eq!(one_way(&tool, "c b"), why, "of c there is no SQL");
     tool.beside.by_hand = set("b c");
-    assert_eq!(way(&tool, lines, "c", "a"), "migrate.sh down a");
-    tool.beside = Beside {
-        backup: true,
-        ..Beside::default()
+    assert_eq!(one_way(&tool, "c b"), None);
+}
+
+#[test]
+fn an_image_is_read_again_where_anything_about_reading_it_is_another() {
+    let first = tool(custom("up"));
+    let reader = first.reader();
+    assert_eq!(first.clone().reader(), reader);
+    let other = |change: &dyn Fn(&mut MigrationTool)| {
+        let mut tool = first.clone();
+        change(&mut tool);
+        tool.reader() != reader
     };
-    assert_eq!(way(&tool, lines, "c", "a"), "migrate.sh down a");
+    assert!(other(&|tool| tool.commands.version.rows = VersionRows::Applied));
+    assert!(other(
+        &|tool| tool.commands.way_back = Some(vec![String::from("sql")])
+    ));
+    assert!(other(&|tool| tool.commands.history.push(String::from("--all"))));
+    assert!(other(&|tool| tool.workdir = Some(String::from("/srv"))));
+    assert!(!other(&|tool| tool
+        .commands
+        .downgrade
+        .push(String::from("--force"))));
 }

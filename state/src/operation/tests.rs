@@ -36,7 +36,10 @@ fn failed(kind: Kind, direction: Direction, failed: usize, passing: bool, moved:
             to: SchemaHead::NoTable,
             revisions: Vec::new(),
             losses: Losses::new(),
+            one_way: None,
+            kept: Vec::new(),
         }),
+        checks: Vec::new(),
     };
     let keep = Step::KeepImage { image: image(7) };
     let mut plan = Plan::of(vec![keep.clone(), migrate, keep]);

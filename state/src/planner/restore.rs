@@ -25,7 +25,7 @@ pub struct Restoring<'a> {
     /// Whether sessions of whoever is no service of the stack are ended too.
     pub end_foreign: bool,
     /// What is looked at before anybody notices.
-    pub looks: Looks,
+    pub looks: Looks<'a>,
 }
 
 /// Plans a restore. It is restored before the present database is backed up: what cannot be restored costs nothing.

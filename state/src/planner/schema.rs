@@ -5,7 +5,7 @@ use crate::backup::{BackupId, Dumped, Proof};
 use crate::bug::{self, Bug};
 use crate::drift::Drift;
 use crate::instead::Instead;
-use crate::integrity::When;
+use crate::integrity::{Check, When};
 use crate::migration_tool::UpgradeBy;
 use crate::name::ServiceName;
 use crate::observed::ContainerDetail;
@@ -36,24 +36,27 @@ pub struct Schema<'a> {
     /// The rows that get a place again, the newest first.
     pub returns: &'a [Return],
     /// What is looked at before and after.
-    pub looks: Looks,
+    pub looks: Looks<'a>,
 }
 
 /// What is looked at of a database, before and after.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Looks {
-    /// Whether there are integrity checks.
-    pub asks: bool,
+pub struct Looks<'a> {
+    /// The integrity checks.
+    pub checks: &'a [Check],
     /// Whether the rows are counted.
     pub counts: bool,
 }
 
-impl Looks {
+impl Looks<'_> {
     /// The step that looks then; what was before is counted with the backup, and only asked.
     pub(super) fn step(self, when: When) -> Option<Step> {
         let counts = self.counts && when != When::Before;
-        let asks = self.asks;
-        (asks || counts).then_some(Step::Look { when, asks, counts })
+        (!self.checks.is_empty() || counts).then(|| Step::Look {
+            when,
+            checks: self.checks.to_vec(),
+            counts,
+        })
     }
 }
 
@@ -68,7 +71,12 @@ pub(super) enum Moment {
     Up,
 }
 
-impl Schema<'_> {
+impl<'a> Schema<'a> {
+    /// Why no tool is asked to go this way, where nothing else leads there.
+    pub(super) fn one_way(&self) -> Option<&'a str> {
+        self.way.one_way.as_deref().filter(|_| self.restores.is_none())
+    }
+
     /// When it is moved in a plan for this drift.
     pub(super) fn moment(&self, drift: &[Drift]) -> Result<Moment, Unplannable> {
         let starts = |d: &&Drift| !matches!(d, Drift::Surplus { .. }) && Some(d.service()) == self.database;
@@ -112,6 +120,11 @@ impl Schema<'_> {
     pub(super) fn steps(&self) -> Vec<Step> {
         let migrate = Step::Migrate {
             way: Box::new(self.way.clone()),
+            // On the way up they have steps of their own.
+            checks: match self.way.direction {
+                Direction::Up => Vec::new(),
+                Direction::Down => self.looks.checks.to_vec(),
+            },
         };
         match self.way.direction {
             _ if self.restores.is_some() => vec![
@@ -160,7 +173,10 @@ impl Schema<'_> {
     /// have brought the schema up.
     pub(super) fn look_when_up(&self) -> Option<Step> {
         let looks = Looks {
-            asks: self.looks.asks && self.upgrade == UpgradeBy::Stack,
+            checks: match self.upgrade {
+                UpgradeBy::Agent => &[],
+                UpgradeBy::Stack => self.looks.checks,
+            },
             ..self.looks
         };
         looks
@@ -171,7 +187,7 @@ impl Schema<'_> {
     /// The step from which on the schema may be further up than it was.
     pub(super) fn moves_from(&self, steps: &[Step]) -> Option<usize> {
         let brings_up = |step: &Step| match step {
-            Step::Migrate { way } => way.direction == Direction::Up,
+            Step::Migrate { way, .. } => way.direction == Direction::Up,
             Step::Start { service, .. } => {
                 self.upgrade == UpgradeBy::Stack
                     && self.way.direction == Direction::Up

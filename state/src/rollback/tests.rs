@@ -10,6 +10,8 @@ use proptest::prelude::*;
 
 use super::{Failure, Retreat, again, is_unfinished, ordered, retreat, target};
 use crate::fixture::{at, generation, image, quarantine, record, release, request, service, stack};
+use crate::kept_schema::{Declared, RollbackSchema};
+use crate::last_resort::RestoreBackup;
 use crate::migration_tool::{Beside, Commands, MigrationTool, UpgradeBy};
 use crate::migrations::History;
 use crate::name::{Role, ServiceName};
@@ -19,7 +21,7 @@ use crate::policy::{
 };
 use crate::record::{Answer, Approval, Ask, Restored, StackRecord, Standing};
 use crate::release::{Author, Blame, GenerationNumber, Verdict};
-use crate::schema_fit::Ways;
+use crate::schema_fit::{SchemaFit, Ways};
 use crate::stack_spec::StackSpec;
 use crate::time::Moment;
 
@@ -564,6 +566,7 @@ fn migrated(case: &mut Case, proven: &str, stands: &str, scripts: &str) {
         lock_timeout: Duration::from_secs(1),
         upgrade: UpgradeBy::Agent,
         beside: Beside::default(),
+        declared: Declared::default(),
     });
 }
 
@@ -604,11 +607,140 @@ fn a_schema_is_taken_back_where_the_image_that_is_left_has_the_way() {
         ],
     );
     check(
-        |c| migrated(c, "b c", "d", "a: b:a c:a d:b,c"),
-        expect![
-            "hold until healthy: the schema stands at d, generation 1 was proven at b + c: going back would need a downgrade, and b + c is several heads, and the tool goes to one at a time"
-        ],
+        |c| {
+            migrated(c, "b c", "d", "a: b:a c:a d:b,c");
+            c.tool.as_mut().unwrap().beside.backup = RestoreBackup::Never;
+        },
+        expect![[
+            r#"hold until healthy: the schema stands at d, generation 1 was proven at b + c: going back would need a downgrade, and b + c is several heads, and the tool goes to one at a time; write SQL for that, or restore_backup = "ask""#
+        ]],
     );
+}
+
+/// The way back, in words.
+fn back(case: &Case) -> String {
+    let ways = Ways {
+        tool: case.tool.as_ref(),
+        record: &case.record,
+    };
+    match SchemaFit::of(ways, &case.record.generations[0], case.schema.as_ref()) {
+        SchemaFit::Moves(way) => {
+            let names = |all: &[crate::name::Revision]| {
+                let names: Vec<&str> = all.iter().map(crate::name::Revision::as_str).collect();
+                names.join(" ")
+            };
+            let one_way = way
+                .one_way
+                .as_ref()
+                .map(|why| format!("; {why}"))
+                .unwrap_or_default();
+            format!(
+                "{way} ({}), keeps ({}){one_way}",
+                names(&way.revisions),
+                names(&way.kept)
+            )
+        }
+        SchemaFit::Stays { is, kept } => format!("stays at {is:?}, keeps {}", kept.len()),
+        other => format!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_nothing_takes_back_is_a_way_that_only_a_backup_goes() {
+    let mut case = Case::new();
+    migrated(&mut case, "a", "c", "a: b:a c:b");
+    let history = case.record.histories[&image(2)].clone();
+    let one_way = history.with_one_way(["b".parse().unwrap()].into());
+    case.record.histories.insert(image(2), one_way);
+    let words = "downgrade the schema from c to a with image 000000000002 (c b), keeps (); b cannot be taken back: its script \
+                 says so";
+    assert_eq!(back(&case), words);
+    // The agent goes it, as far as it is its to say: whether there is a backup is seen then.
+    assert_eq!(words_of(&case), "to 1, blaming images api=000000000002");
+    case.tool.as_mut().unwrap().beside.by_hand = ["b", "c"].map(|name| name.parse().unwrap()).into();
+    assert!(!back(&case).contains("cannot be taken back"));
+    case.tool.as_mut().unwrap().beside = Beside {
+        backup: RestoreBackup::Never,
+        ..Beside::default()
+    };
+    assert!(
+        back(&case).contains("restore_backup = \\\"ask\\\""),
+        "{}",
+        back(&case)
+    );
+    assert!(
+        words_of(&case).starts_with("hold until healthy"),
+        "{}",
+        words_of(&case)
+    );
+}
+
+fn words_of(case: &Case) -> String {
+    words(&case.decide())
+}
+
+#[test]
+fn what_is_declared_to_fit_stays() {
+    use RollbackSchema::{Ask as Asks, Downgrade, Keep};
+    let declared = |otherwise, of: &[(&str, RollbackSchema)]| {
+        let mut case = Case::new();
+        migrated(&mut case, "a", "d", "a: b:a c:b d:c");
+        case.tool.as_mut().unwrap().declared = Declared {
+            otherwise,
+            of: of
+                .iter()
+                .map(|(name, what)| (name.parse().unwrap(), *what))
+                .collect(),
+        };
+        case
+    };
+    let way = |otherwise, of: &[(&str, RollbackSchema)]| back(&declared(otherwise, of));
+    let down = "downgrade the schema from d to";
+    assert_eq!(
+        way(Downgrade, &[]),
+        format!("{down} a with image 000000000002 (d c b), keeps ()")
+    );
+    assert!(way(Keep, &[]).ends_with("keeps 3"), "{}", way(Keep, &[]));
+    assert_eq!(
+        way(Keep, &[("c", Downgrade)]),
+        format!("{down} b with image 000000000002 (d c), keeps (b)")
+    );
+    assert_eq!(
+        way(Downgrade, &[("b", Keep), ("d", Keep)]),
+        format!("{down} b with image 000000000002 (d c), keeps (b)")
+    );
+    assert_eq!(
+        words_of(&declared(Keep, &[])),
+        "to 1, blaming images api=000000000002"
+    );
+    // A person is asked about what goes, and about nothing else.
+    let asks = |case: &Case| matches!(case.decide(), Retreat::Ask { .. });
+    assert!(asks(&declared(Asks, &[])));
+    assert!(asks(&declared(Keep, &[("c", Asks)])));
+    assert!(!asks(&declared(Downgrade, &[("a", Asks)])));
+    let mut agreed = declared(Asks, &[]);
+    if let Retreat::Ask { ask, detail } = agreed.decide() {
+        assert!(
+            detail[0].contains("rollback_schema is \"ask\" for d"),
+            "{detail:?}"
+        );
+        agreed.record.approval = Some(Approval {
+            ask,
+            request: request(2).id(),
+            asked: at(0),
+            detail,
+            answer: None,
+        });
+    }
+    agreed.now = 1_000_000;
+    // Nobody's silence says yes.
+    assert!(
+        matches!(agreed.decide(), Retreat::Wait(_)),
+        "{:?}",
+        agreed.decide()
+    );
+    agreed.record.approval.as_mut().unwrap().answer = Some((Answer::Granted, Author::Agent));
+    assert_eq!(words_of(&agreed), "to 1, blaming images api=000000000002");
 }
 
 #[test]

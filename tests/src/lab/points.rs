@@ -147,6 +147,7 @@ fn name(open: &Open, heard: Heard, stop: Stop) -> String {
         }
         Some(Event::Done { index, .. }) if before => about(index + 1, "before-started"),
         Some(Event::Done { index, .. }) => about(*index, "done"),
+        Some(Event::Seen { index, .. }) => about(*index, "under-way"),
         Some(Event::Failed { index, .. }) if before => about(*index, "undo-before-started"),
         Some(Event::Failed { index, .. }) => about(*index, "failed"),
         Some(Event::Instead { index, .. }) if before => about(*index, "instead-before-started"),

@@ -2,7 +2,7 @@
 //! back with it; what has no way back is known before anybody stops.
 
 use agent::view::{State, Status};
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use steadfast_tests::lab::{Engine, Lab, runs};
 
 use super::migrate::{SECRET, databases};
@@ -88,6 +88,11 @@ downgrade = \"DELETE FROM applied WHERE number = 3\"
 downgrade = \"ALTER TABLE orders DROP COLUMN interval; DELETE FROM applied WHERE number = 2\"
 ";
 
+const STAYS: &str = "
+[stack.NAME.database.manual.\"2_interval\"]
+rollback_schema = \"keep\"
+";
+
 fn begun(engine: &Engine, scenario: &str, image: &str, tool: &str) -> Result<Lab> {
     let lab = Lab::new(engine, scenario)?;
     lab.write("stack/compose.yaml", &stack(image))?;
@@ -166,13 +171,47 @@ fn there_and_back(
     Ok(())
 }
 
-/// Nobody is stopped for a way back that there is not.
+/// Nobody is stopped for a way back that there is not. A person is asked whether the backup from before is gone back to.
 fn no_way_back(lab: &Lab, why: &str) -> Result<()> {
     let app = lab.container("app")?;
+    let told = lab.status()?.context("no status")?;
+    let one_way = told.rollback.one_way.as_ref();
+    ensure!(
+        told.rollback.ready && one_way.is_some_and(|told| told.contains(why)),
+        "{:#?}",
+        told.rollback
+    );
     let said = lab.run(&["rollback", lab.name.as_str(), "--yes", "--wait"])?;
-    ensure!(said.code == 5 && said.complains(why), "{said:?}");
+    ensure!(said.code == 4 && said.complains(why), "{said:?}");
     let still = lab.container("app")?;
     ensure!(still.id == app.id && still.is_running(), "{still:#?}");
+    let asked = lab.status()?.context("no status")?;
+    let approval = asked.approval.context("nobody is asked")?;
+    ensure!(
+        approval.ask == "restore_backup" && approval.answer.is_none(),
+        "{approval:#?}"
+    );
+    ensure!(asked.hold.is_some_and(|hold| hold.why.contains(why)), "no hold");
+    Ok(())
+}
+
+/// It is agreed to: the older release serves, with the rows of the backup, and the database as it was stays beside.
+fn by_backup(lab: &Lab, table: &str) -> Result<()> {
+    let now = sql(lab, &format!("SELECT count(*) FROM {table}"))?;
+    let said = lab.run(&["approve", lab.name.as_str(), "--wait"])?;
+    ensure!(said.code == 6 || said.code == 0, "{said:?}");
+    lab.until("the older release serves", |s| {
+        s.state == State::RolledBack && runs(s, "v1", "good")
+    })?;
+    ensure!(
+        sql(lab, &format!("SELECT count(*) FROM {table}"))? == now,
+        "rows are gone"
+    );
+    let beside = databases(lab)?;
+    ensure!(
+        beside.iter().any(|name| name.starts_with("tests_before_")),
+        "{beside:?}"
+    );
     Ok(())
 }
 
@@ -186,6 +225,11 @@ fn by_script(engine: &Engine) -> Result<()> {
         &["2_interval: the column interval of orders"],
     )?;
     no_way_back(&lab, "3_upper cannot be taken back: its history says so")?;
+    // Whoever does not want that says so, and gets the release back that was left.
+    let said = lab.run(&["deny", lab.name.as_str()])?;
+    ensure!(said.code == 0, "{said:?}");
+    let said = lab.run(&["retry", lab.name.as_str(), "--wait"])?;
+    ensure!(said.code == 0, "{said:?}");
 
     // With SQL for it there is one: the script fails, and leaves nothing.
     lab.terminate()?;
@@ -199,6 +243,30 @@ fn by_script(engine: &Engine) -> Result<()> {
     })?;
     let upper = sql(&lab, "SELECT count(*) FROM orders WHERE symbol = upper(symbol)")?;
     ensure!(upper.trim() == "50", "{upper}");
+
+    // What the older release is declared to run with stays, and nothing is copied for it.
+    lab.terminate()?;
+    lab.settings(&format!("{SETTINGS}{SCRIPT}{STAYS}"))?;
+    lab.start()?;
+    lab.ask("v2")?;
+    lab.until("it is in quarantine", |s| {
+        s.asked.as_ref().is_some_and(|asked| asked.tag == "v2")
+    })?;
+    let said = lab.run(&["retry", lab.name.as_str(), "--wait"])?;
+    ensure!(said.code == 0, "{said:?}");
+    let told = lab.until("it is said what stays", |s| !s.rollback.kept.is_empty())?;
+    ensure!(told.rollback.kept == ["2_interval"], "{:#?}", told.rollback);
+    let said = lab.run(&["rollback", lab.name.as_str(), "--yes", "--wait"])?;
+    ensure!(said.code == 0, "{said:?}");
+    lab.until("the older release runs on the newer schema", |s| {
+        s.state == State::RolledBack && runs(s, "v1", "good") && stands_at(s, "2_interval")
+    })?;
+    let history = lab.run(&["history", lab.name.as_str(), "--operations"])?;
+    let last = history.out.split("\noperation ").next().unwrap_or_default();
+    ensure!(
+        last.contains("rollback") && !last.contains("copy the database"),
+        "{last}"
+    );
     ensure!(!lab.logged().contains(SECRET));
     lab.end()
 }
@@ -233,6 +301,7 @@ fn by_django(engine: &Engine) -> Result<()> {
             .contains("schema sites.0002_alter_domain_unique and 18 more"),
         "{status:?}"
     );
+    by_backup(&lab, "shop_order")?;
     ensure!(!lab.logged().contains(SECRET));
     lab.end()
 }

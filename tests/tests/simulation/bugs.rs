@@ -34,7 +34,7 @@ const fn proof(bug: Bug, invariant: u32, seed: u64, breaks: &'static str) -> Pro
 }
 
 /// All of them, by invariant.
-const PROOFS: [Proof; 50] = [
+const PROOFS: [Proof; 53] = [
     proof(
         Bug::OwnerIsNotAsked,
         1,
@@ -94,6 +94,18 @@ const PROOFS: [Proof; 50] = [
         5,
         40,
         "nobody looks whether a target's schema fits",
+    ),
+    proof(
+        Bug::UndeclaredStays,
+        5,
+        31,
+        "a rollback leaves a schema of which nobody has declared that it fits",
+    ),
+    proof(
+        Bug::OneWayIsNotAsked,
+        5,
+        119,
+        "nobody asks whether anything takes a revision back",
     ),
     proof(
         Bug::ProvenAtFirstSight,
@@ -185,6 +197,12 @@ const PROOFS: [Proof; 50] = [
         8,
         203,
         "what a failed way back has changed in rows counts as nothing, where the schema is as it was",
+    ),
+    proof(
+        Bug::DeclaredIsTakenBack,
+        8,
+        163,
+        "what was declared to stay is taken back",
     ),
     proof(
         Bug::OldDatabaseGoes,

@@ -18,7 +18,7 @@ use crate::hand;
 use crate::story::{Host, Pace, host};
 use crate::world::{Behaviour, World};
 
-const ROLLBACK: ActKind = ActKind::Rollback { schema_fits: false };
+pub(crate) const ROLLBACK: ActKind = ActKind::Rollback { schema_fits: false };
 
 /// All of them.
 pub(crate) fn trials() -> Vec<Trial> {
@@ -56,7 +56,10 @@ pub(crate) fn trials() -> Vec<Trial> {
     ]
 }
 
-fn case<F: Future<Output = Result<Host, String>>>(name: &str, run: impl Fn() -> F + Send + 'static) -> Trial {
+pub(crate) fn case<F: Future<Output = Result<Host, String>>>(
+    name: &str,
+    run: impl Fn() -> F + Send + 'static,
+) -> Trial {
     Trial::test(name, move || {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
@@ -80,7 +83,7 @@ async fn good_v1() -> Result<Host, String> {
     Ok(host)
 }
 
-async fn until_good(host: &Host, tag: &str) -> Result<(), String> {
+pub(crate) async fn until_good(host: &Host, tag: &str) -> Result<(), String> {
     until(host, &format!("{tag} is good"), |host| {
         let record = host.record();
         let good = |g: &Generation| {
@@ -108,20 +111,20 @@ fn give(host: &Host, tag: &str, api: Behaviour) {
     image(&mut world, &format!("sim/web:{tag}"), Behaviour::Well);
 }
 
-fn image(world: &mut World, reference: &str, behaviour: Behaviour) {
+pub(crate) fn image(world: &mut World, reference: &str, behaviour: Behaviour) {
     let id: ImageId = format!("sha256:{}", world.dice.hex(64)).parse().expect("an id");
     world.images.insert(id.clone(), behaviour);
     world.laws.behaviours.insert(id.clone(), behaviour);
     world.tags.insert(reference.to_owned(), id);
 }
 
-fn ask(host: &Host, tag: &str) {
+pub(crate) fn ask(host: &Host, tag: &str) {
     hand::ask(&mut lock(&host.world), tag);
     host.tell_files();
 }
 
 /// Waits, an hour at most.
-async fn until(host: &Host, what: &str, is_so: impl Fn(&Host) -> bool) -> Result<(), String> {
+pub(crate) async fn until(host: &Host, what: &str, is_so: impl Fn(&Host) -> bool) -> Result<(), String> {
     let end = host.clocks.elapsed() + Duration::from_secs(3600);
     while !is_so(host) {
         if host.clocks.elapsed() > end {
@@ -140,7 +143,7 @@ async fn until(host: &Host, what: &str, is_so: impl Fn(&Host) -> bool) -> Result
 }
 
 /// Waits until an operation of this kind has come so far.
-async fn until_under_way(host: &Host, kind: Kind, events: usize) -> Result<(), String> {
+pub(crate) async fn until_under_way(host: &Host, kind: Kind, events: usize) -> Result<(), String> {
     let far = |open: &OpenOperation| open.operation.kind == kind && open.events.len() >= events;
     until(host, &format!("a {kind} is under way"), |host| {
         host.record().operation.as_ref().is_some_and(far)
@@ -148,7 +151,7 @@ async fn until_under_way(host: &Host, kind: Kind, events: usize) -> Result<(), S
     .await
 }
 
-fn ensure(is_so: bool, words: impl FnOnce() -> String) -> Result<(), String> {
+pub(crate) fn ensure(is_so: bool, words: impl FnOnce() -> String) -> Result<(), String> {
     if is_so { Ok(()) } else { Err(words()) }
 }
 

@@ -11,7 +11,7 @@ use agent::backup::{
 use agent::clock::Clock as _;
 use agent::database::{
     Census, Checksum, CopyKind, DatabaseCopy, DatabaseError, Guard, Made, Maintenance, Obstacle, Place,
-    Question, Session, copy_name, restored_name,
+    Session, copy_name, restored_name,
 };
 use agent::engine::Ran;
 use agent::rows::{Rows, Taken, When};
@@ -20,7 +20,7 @@ use config::settings::{PgName, PreserveSettings};
 use jiff::Timestamp;
 use state::backup::BackupId;
 use state::instead::ManualDown;
-use state::integrity::{Answer, Answers, Tally};
+use state::integrity::{Answer, Answers, Check, Tally};
 use state::last_resort::RestoreBackup;
 use state::name::{ContainerId, Digest, ImageId, Revision, StackName};
 use state::observed::SchemaHead;
@@ -64,12 +64,40 @@ pub(crate) struct Scripts {
     pub(crate) down: Fate,
 }
 
+/// What stands in `steadfast.toml` of revisions that a rollback may leave where they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stays {
+    None,
+    /// All of them.
+    All,
+    /// Those of an odd number.
+    Odd,
+    /// A person is asked before any goes.
+    Asks,
+}
+
+impl Stays {
+    /// Whether that of this number may.
+    pub(crate) const fn has(self, number: u64) -> bool {
+        match self {
+            Self::None | Self::Asks => false,
+            Self::All => true,
+            Self::Odd => number % 2 == 1,
+        }
+    }
+}
+
+/// Whether nothing takes the revision of this number back, in a story that has such.
+pub(crate) const fn is_one_way(number: u64) -> bool {
+    number.is_multiple_of(3)
+}
+
 /// In the operator's SQL of a revision that it does not take back.
 const NO_SQL: &str = "none";
 
 /// The operator's SQL in `steadfast.toml`, as far as somebody has written it: for every revision, one of which is wrong
 /// now and then; or for every other one.
-pub(crate) fn manual(seed: u64) -> String {
+pub(crate) fn manual(seed: u64, stays: Stays) -> String {
     let step = match seed % 32 {
         3 | 19 | 27 => 1,
         11 => 2,
@@ -77,7 +105,11 @@ pub(crate) fn manual(seed: u64) -> String {
     };
     let one = |n: u64| {
         let table = if n % 5 == 4 { NO_SQL } else { "a" };
-        format!("[stack.shop.database.manual.r{n}]\ndowngrade = \"ALTER TABLE {table} DROP b{n}\"\n")
+        let stays = match stays {
+            Stays::Odd if n % 2 == 1 => "rollback_schema = \"keep\"\n",
+            _ => "",
+        };
+        format!("[stack.shop.database.manual.r{n}]\ndowngrade = \"ALTER TABLE {table} DROP b{n}\"\n{stays}")
     };
     (1..80).step_by(step).map(one).collect()
 }
@@ -119,12 +151,20 @@ pub(crate) struct Kept {
 }
 
 /// The server.
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "one for each thing that a story may have"
+)]
 #[derive(Debug)]
 pub(crate) struct Data {
     /// Whether the agent moves the schema in this story.
     pub(crate) migrates: bool,
     /// Whether `api` brings the schema up by itself as it starts.
     pub(crate) by_itself: bool,
+    /// Whether there are revisions that nothing takes back, as the tool of this story says.
+    pub(crate) one_way: bool,
+    /// What a rollback may leave.
+    pub(crate) stays: Stays,
     /// The operator's SQL in `steadfast.toml`.
     pub(crate) manual: String,
     /// `restore_backup` in `steadfast.toml`.
@@ -148,6 +188,8 @@ pub(crate) struct Data {
     pub(crate) stranger_until: Duration,
     /// Whether somebody holds a lock on a table until then.
     pub(crate) locked_until: Duration,
+    /// Whether it is on what the second revision of several changes, and not the first.
+    pub(crate) locked_halfway: bool,
     counted_at: Duration,
 }
 
@@ -156,6 +198,8 @@ impl Data {
         Self {
             migrates: false,
             by_itself: false,
+            one_way: false,
+            stays: Stays::None,
             manual: String::new(),
             restores: RestoreBackup::Ask,
             checks: "",
@@ -172,6 +216,7 @@ impl Data {
             backups: BTreeMap::new(),
             stranger_until: Duration::ZERO,
             locked_until: Duration::ZERO,
+            locked_halfway: false,
             counted_at: Duration::ZERO,
         }
     }
@@ -405,6 +450,29 @@ impl World {
         }
     }
 
+    /// What the tool of this story prints of so many revisions.
+    fn history(&self, newest: u64) -> String {
+        let parent = |n: u64, none: &str| {
+            if n > 1 {
+                format!("r{}", n - 1)
+            } else {
+                none.to_owned()
+            }
+        };
+        if self.data.one_way {
+            let of = |n: u64| {
+                let back = if is_one_way(n) { " (one way)" } else { "" };
+                format!("r{n} <- {}{back}\n", parent(n, ""))
+            };
+            return (1..=newest).map(of).collect();
+        }
+        let of = |n: u64| {
+            let parent = parent(n, "<base>");
+            format!("Rev: r{n}\nParent: {parent}\nPath: /r{n}.py\n\n    something\n\n")
+        };
+        (1..=newest).rev().map(of).collect()
+    }
+
     /// A command of the migration tool.
     pub(crate) fn alembic(&mut self, call: &OneOffCall) -> Ran {
         let said = |code, words: &str| Ran {
@@ -424,15 +492,7 @@ impl World {
             return said(0, &(1..=scripts.newest).rev().map(of).collect::<String>());
         }
         if word(call) == "history" {
-            let of = |n: u64| {
-                let parent = if n > 1 {
-                    format!("r{}", n - 1)
-                } else {
-                    String::from("<base>")
-                };
-                format!("Rev: r{n}\nParent: {parent}\nPath: /r{n}.py\n\n    something\n\n")
-            };
-            return said(0, &(1..=scripts.newest).rev().map(of).collect::<String>());
+            return said(0, &self.history(scripts.newest));
         }
         if !self.runs("db") {
             return said(1, "connection to server failed: Connection refused");
@@ -440,7 +500,8 @@ impl World {
         if !self.data.open {
             return said(1, "database \"shop\" is not currently accepting connections");
         }
-        if self.now < self.data.locked_until {
+        let is_locked = self.now < self.data.locked_until;
+        if is_locked && !(self.data.locked_halfway && word(call) == "upgrade") {
             return said(1, "canceling statement due to lock timeout");
         }
         let Some(is) = number(&self.schema).filter(|is| *is <= scripts.newest) else {
@@ -461,6 +522,15 @@ impl World {
         };
         if up == (to < is) && to != is {
             return said(255, "FAILED: Relative revision is not that way");
+        }
+        if !up && self.data.one_way && (to + 1..=is).any(is_one_way) {
+            return said(1, "IrreversibleError: nothing takes it back");
+        }
+        if is_locked && to != is {
+            // The first has been committed by then, and the next one is not begun.
+            self.schema = at((is + 1).min(2).max(is));
+            self.settle_cells();
+            return said(1, "canceling statement due to lock timeout");
         }
         // A script that is broken is one of the newest.
         let fate = if is.max(to) == scripts.newest && is != to {
@@ -753,7 +823,9 @@ impl Maintenance for Server {
     }
 
     async fn size(&self, place: Place<'_>, _: Duration) -> Result<u64, DatabaseError> {
-        self.call("read size", place, None, SHORT, |_| Ok(1 << 30)).await
+        // Nothing follows from it: nobody has to wait for it, or to do without.
+        let _ = place;
+        Ok(1 << 30)
     }
 
     async fn fingerprint(&self, place: Place<'_>, _: Duration) -> Result<Digest, DatabaseError> {
@@ -786,7 +858,7 @@ impl Maintenance for Server {
         &self,
         place: Place<'_>,
         of: Option<&PgName>,
-        questions: &[Question],
+        questions: &[Check],
     ) -> Result<Answers, DatabaseError> {
         self.call("ask checks", place, None, SHORT, |world| {
             let answer = match world.looked_into(of)? {

@@ -424,6 +424,7 @@ impl World {
                 }) => {
                     if let Some(open) = open.take() {
                         self.has_ended(&open, ending);
+                        self.has_stayed_rightly(&before, &open, ending);
                         self.has_moved_rightly(&after, &open, ending);
                     }
                 }
@@ -570,7 +571,9 @@ impl World {
             .iter()
             .any(|words| entry.why.contains(words));
         let stays = self.is_not_taken_back(before, &entry.why);
-        if never_ran && whole && !struck && !taken && !refused && !stays {
+        // Half of its revisions are applied, and somebody holds what the others need: that it is left whole is all there is.
+        let locked = self.data.locked_halfway && entry.why.contains("somebody holds a lock");
+        if never_ran && whole && !struck && !taken && !refused && !stays && !locked {
             let words = format!(
                 "generation {} is blamed, and all of it is well: {}",
                 entry.generation, entry.why
@@ -644,6 +647,7 @@ impl World {
             && !migrated
             && target.schema.as_ref().is_some_and(|at| *at != self.schema)
             && !self.comes_up_by_itself(target)
+            && !self.may_stay_above(target)
             && !operation
                 .plan
                 .steps

@@ -17,6 +17,7 @@ mod hand;
 mod laws;
 mod points;
 mod scenes;
+mod schemas;
 mod soak;
 mod story;
 mod world;
@@ -59,6 +60,7 @@ fn main() -> ExitCode {
         .collect();
     trials.extend(cases::trials());
     trials.extend(commands::trials());
+    trials.extend(schemas::trials());
     trials.push(Trial::test("regressions", || batch_of(REGRESSIONS)));
     trials.extend(story::tales::all());
     trials.extend(fidelity::trials());

@@ -166,6 +166,7 @@ fn of_event(event: &Event) -> &'static str {
     match event {
         Event::Started { .. } => "write started",
         Event::Done { .. } => "write done",
+        Event::Seen { .. } => "write seen",
         Event::Failed { .. } => "write failed",
         Event::Instead { .. } => "write instead",
         Event::UndoStarted { .. } => "write undo started",

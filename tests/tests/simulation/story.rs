@@ -24,7 +24,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 pub(crate) mod deaths;
 pub(crate) mod tales;
 
-use crate::database::{Data, Server, manual};
+use crate::database::{Data, Server, Stays, manual};
 use crate::edges::{Clocks, Files, Killed, Ledger, Log, Probes, ReadByAgent, Schema, Shared, lock};
 use crate::engine::Simulated;
 use crate::hand::{self, Act, Consequence};
@@ -96,7 +96,8 @@ impl Pace {
             ""
         };
         let database = if data.migrates {
-            format!("{MIGRATES}{upgrade}{BACKUPS}{}", data.manual)
+            let tool = if data.one_way { ONE_WAY } else { MIGRATES };
+            format!("{tool}{upgrade}{BACKUPS}{}", data.manual)
         } else {
             String::new()
         };
@@ -105,9 +106,17 @@ impl Pace {
             RestoreBackup::Ask => "ask",
             RestoreBackup::Never => "never",
         };
+        let stays = match data.stays {
+            Stays::None | Stays::Odd => "",
+            Stays::All => "rollback_schema = \"keep\"",
+            Stays::Asks => "rollback_schema = \"ask\"",
+        };
         let counts = if data.checks.is_empty() { "0s" } else { "10s" };
         let checks = data.checks;
-        let settings = SETTINGS.replace("RESTORES", restores).replace("COUNTS", counts);
+        let settings = SETTINGS
+            .replace("RESTORES", restores)
+            .replace("COUNTS", counts)
+            .replace("STAYS", stays);
         format!("{settings}{terms}{database}{checks}")
     }
 }
@@ -125,6 +134,19 @@ const MIGRATES: &str = r#"
 tool = "alembic"
 service = "api"
 timeout = "2m"
+"#;
+
+/// A tool whose history says what it cannot take back.
+const ONE_WAY: &str = r#"
+[stack.shop.database.migrations]
+tool = "custom"
+service = "api"
+timeout = "2m"
+current = "SELECT version FROM {table}"
+history = ["migrate", "history"]
+upgrade = ["migrate", "upgrade", "{revision}"]
+downgrade = ["migrate", "downgrade", "{revision}"]
+sql = ["migrate", "downgrade", "base", "--sql"]
 "#;
 
 const CHECKS: &str = r#"
@@ -157,6 +179,7 @@ env_file = ".env"
 service = "db"
 restore_backup = "RESTORES"
 count_within = "COUNTS"
+STAYS
 
 # So that a desired.toml without the shop is a valid one.
 [stack.other]
@@ -221,10 +244,17 @@ fn run_one(seed: u64, traced: bool) -> Outcome {
     let mut world = World::new(seed, pace);
     world.data.migrates = seed % 4 == 3;
     world.data.by_itself = seed % 16 == 15;
-    world.data.manual = manual(seed);
+    world.data.stays = match seed % 64 {
+        35 => Stays::All,
+        51 => Stays::Odd,
+        59 => Stays::Asks,
+        _ => Stays::None,
+    };
+    world.data.manual = manual(seed, world.data.stays);
     if matches!(seed % 64, 23 | 39 | 47) {
         world.data.checks = CHECKS;
     }
+    world.data.one_way = matches!(seed % 64, 7 | 43 | 55);
     if seed % 32 == 7 {
         world.data.restores = RestoreBackup::Allow;
     }

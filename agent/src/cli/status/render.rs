@@ -242,11 +242,17 @@ fn rollback(status: &Status) -> String {
 fn destroys(status: &Status) -> Vec<String> {
     const SHOWN: usize = 5;
     let all = &status.rollback.destroys;
-    let mut lines: Vec<String> = all
-        .iter()
-        .take(SHOWN)
-        .map(|line| format!("takes out of the database, and keeps beside it: {line}"))
-        .collect();
+    let one_way = status.rollback.one_way.iter().map(|why| {
+        format!("only by a backup, with what was written since lost, once that is agreed to: {why}")
+    });
+    let kept = status.rollback.kept.join(", ");
+    let kept = (!kept.is_empty()).then(|| format!("leaves in the schema, as rollback_schema says: {kept}"));
+    let mut lines: Vec<String> = one_way.chain(kept).collect();
+    lines.extend(
+        all.iter()
+            .take(SHOWN)
+            .map(|line| format!("takes out of the database, and keeps beside it: {line}")),
+    );
     if all.len() > SHOWN {
         lines.push(format!(
             "and {} more (`status --json` has them all)",

@@ -204,6 +204,8 @@ fn a_failure_without_anything_to_go_back_to_does_not_promise_a_rollback() {
         tag: None,
         why_not: Some("there is no earlier good generation".into()),
         destroys: Vec::new(),
+        one_way: None,
+        kept: Vec::new(),
     };
     let text = render::full(&status, &sample::reader());
     let text = anstream::adapter::strip_str(&text).to_string();
@@ -640,7 +642,9 @@ fn the_fields_of_the_json_are_a_contract() {
             "to": 1,
             "tag": "v1.4.0",
             "why_not": null,
-            "destroys": []
+            "destroys": [],
+            "one_way": null,
+            "kept": []
           },
           "services": [
             {

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use state::integrity::{Answer, Answers};
+use state::integrity::{Answer, Answers, Check};
 
-use super::super::{Maintenance as _, Question, copy_name};
+use super::super::{Maintenance as _, copy_name};
 use super::server::{Bench, LONG, SHOP};
 
-fn question(name: &str, query: &str, expect: &str) -> Question {
-    Question {
+fn question(name: &str, query: &str, expect: &str) -> Check {
+    Check {
         name: name.to_owned(),
         query: query.to_owned(),
         expect: expect.to_owned(),
@@ -17,7 +17,7 @@ fn question(name: &str, query: &str, expect: &str) -> Question {
 }
 
 async fn answers(bench: &Bench, questions: &[(&str, &str, &str)]) -> Answers {
-    let questions: Vec<Question> = questions
+    let questions: Vec<Check> = questions
         .iter()
         .map(|(name, query, expect)| question(name, query, expect))
         .collect();
@@ -128,6 +128,9 @@ async fn a_copy_is_open_for_as_long_as_it_is_asked() {
     bench
         .admin("ALTER DATABASE asked_copy SET search_path TO own, public")
         .await;
+    bench
+        .admin("ALTER ROLE CURRENT_USER IN DATABASE asked_copy SET app.tenant TO 'own''s'")
+        .await;
     bench.close().await;
     let name = copy_name(&bench.name, 7);
     bench.postgres.copy(bench.place(), &name, 7, LONG).await.unwrap();
@@ -137,13 +140,21 @@ async fn a_copy_is_open_for_as_long_as_it_is_asked() {
         question("customers", "SELECT count(*) FROM customers", "500"),
         // Names mean there what they mean in the database itself.
         question("things", "SELECT count(*) FROM things", "1"),
+        // And whoever asks is who it is there.
+        question("whose", "SELECT current_setting('app.tenant')", "own's"),
     ];
     let asked = async |of| {
         let found = bench.postgres.ask(bench.place(), of, &questions).await.unwrap();
         found.into_values().collect::<Vec<_>>()
     };
-    assert_eq!(asked(None).await, [Answer::Differs, Answer::Differs]);
-    assert_eq!(asked(Some(&name)).await, [Answer::Holds, Answer::Holds]);
+    assert_eq!(
+        asked(None).await,
+        [Answer::Differs, Answer::Differs, Answer::Holds]
+    );
+    assert_eq!(
+        asked(Some(&name)).await,
+        [Answer::Holds, Answer::Holds, Answer::Holds]
+    );
     let rows = bench
         .postgres
         .tally(bench.place(), Some(&name), LONG)

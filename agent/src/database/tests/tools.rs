@@ -173,3 +173,40 @@ async fn a_query_of_ones_own_gives_a_row_for_each_head() {
         );
     }
 }
+
+/// `current` may ask other tables than the one that says how far the schema is.
+#[tokio::test(flavor = "current_thread")]
+async fn another_table_that_is_missing_says_nothing_of_how_far_the_schema_is() {
+    let version = |query: &str| VersionTable {
+        query: query.to_owned(),
+        rows: VersionRows::Heads,
+        forget: Forget::Nothing,
+    };
+    let joined = "SELECT v.name FROM {table} v JOIN releases r ON r.name = v.name";
+    let Some(mut bench) = bench("of_another", "applied", version(joined)).await else {
+        return;
+    };
+    assert_eq!(bench.stands().await, "no table");
+    bench
+        .sql("CREATE TABLE applied (name text); INSERT INTO applied VALUES ('b2')")
+        .await;
+    let said = bench.stands().await;
+    assert!(said.contains("relation \"releases\" does not exist"), "{said}");
+    let refused = bench
+        .take_back("b2", "SELECT 1", &["a1"])
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(refused.contains("releases"), "{refused}");
+    // Named as it is in the file, or not at all.
+    bench.settings.migrations.version = version("SELECT name FROM public.Applied");
+    assert_eq!(bench.stands().await, r#"at ["b2"]"#);
+    bench.sql("DROP TABLE applied").await;
+    assert_eq!(bench.stands().await, "no table");
+    bench.settings.migrations.version = version("SELECT name FROM somewhere_else");
+    let said = bench.stands().await;
+    assert!(
+        said.contains("relation \"somewhere_else\" does not exist"),
+        "{said}"
+    );
+}

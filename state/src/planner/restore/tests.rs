@@ -2,11 +2,13 @@
 #![allow(clippy::needless_raw_string_hashes, reason = "expect-test writes them")]
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use expect_test::{Expect, expect};
 
 use super::*;
 use crate::fixture::{container, image, service, stack};
+use crate::integrity::Check;
 use crate::observed::{ContainerObs, ContainerState};
 use crate::stack_spec::RestartPolicy;
 
@@ -55,7 +57,12 @@ fn plan(database: Option<&str>) -> Plan {
         migrates: Some(&tools),
         end_foreign: false,
         looks: Looks {
-            asks: true,
+            checks: &[Check {
+                name: String::from("orders"),
+                query: String::from("SELECT true"),
+                expect: String::from("true"),
+                within: Duration::from_secs(5),
+            }],
             counts: true,
         },
     };

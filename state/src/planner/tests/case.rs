@@ -7,6 +7,7 @@ use crate::backup::BackupId;
 use crate::drift::{Drift, Wanted};
 use crate::fixture::{container, image, service, stack};
 use crate::instead::Instead;
+use crate::integrity::Check;
 use crate::journal::Kind;
 use crate::migration_tool::{Migration, UpgradeBy};
 use crate::name::{ContainerId, ImageId, ServiceName};
@@ -67,7 +68,8 @@ pub(super) struct Case {
     pub(super) restores: Option<BackupId>,
     /// The rows that have a place again.
     pub(super) returns: Vec<Return>,
-    pub(super) looks: Looks,
+    pub(super) checks: Vec<Check>,
+    pub(super) counts: bool,
     /// The service that the database runs as.
     pub(super) database: Option<ServiceName>,
 }
@@ -94,7 +96,8 @@ impl Case {
             instead: None,
             restores: None,
             returns: Vec::new(),
-            looks: Looks::default(),
+            checks: Vec::new(),
+            counts: false,
             database: Some(service("db")),
         }
     }
@@ -204,13 +207,22 @@ impl Case {
             to: at(to),
             revisions: vec![from.max(to).parse().unwrap()],
             losses: Losses::new(),
+            one_way: None,
+            kept: Vec::new(),
         });
         self
     }
 
     /// What these operations have taken out of the database has a place again.
     pub(super) fn looking(mut self, asks: bool, counts: bool) -> Self {
-        self.looks = Looks { asks, counts };
+        let check = || Check {
+            name: String::from("orders"),
+            query: String::from("SELECT true"),
+            expect: String::from("true"),
+            within: Duration::from_secs(5),
+        };
+        self.checks = asks.then(check).into_iter().collect();
+        self.counts = counts;
         self
     }
 
@@ -255,7 +267,10 @@ impl Case {
                 instead: self.instead.as_ref(),
                 restores: self.restores.as_ref(),
                 returns: &self.returns,
-                looks: self.looks,
+                looks: Looks {
+                    checks: &self.checks,
+                    counts: self.counts,
+                },
             }),
             dialect: Dialect::Hyphen,
             operation: 9,

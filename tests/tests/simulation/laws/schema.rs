@@ -8,13 +8,14 @@ use state::backup::Dumped;
 use state::journal::{Ending, Kind, OpenOperation, Operation, Outcome, Progress};
 use state::last_resort::RestoreBackup;
 use state::name::{ContainerId, ImageId};
+use state::observed::SchemaHead;
 use state::record::{Answer, Ask, StackRecord};
 use state::release::{Author, Generation};
 use state::schema_fit::{Direction, SchemaMove, same};
 use state::step::Step;
 
 use super::Call;
-use crate::database::{Beside, Cells, Fate, Scripts, number};
+use crate::database::{Beside, Cells, Fate, Scripts, is_one_way, number};
 use crate::world::World;
 
 /// The schema at the beginning of an operation.
@@ -83,7 +84,7 @@ impl World {
         if matches!(call, Call::ApplySql) {
             self.applies_rightly(open.operation.id);
         }
-        let Some(Step::Migrate { way }) = open.step(index) else {
+        let Some(Step::Migrate { way, .. }) = open.step(index) else {
             return;
         };
         // One that runs already was looked at when it began.
@@ -136,6 +137,12 @@ impl World {
         if knows < number(&self.schema) {
             return Some((3, format!("its image knows {knows:?} revisions")));
         }
+        if let Some(words) = self.goes_one_way_back(way) {
+            return Some((5, words));
+        }
+        if let Some(words) = self.takes_what_may_stay(way) {
+            return Some((8, words));
+        }
         if self.runs("api") && !self.is_touched() {
             return Some((2, String::from("api writes to it")));
         }
@@ -148,6 +155,58 @@ impl World {
             }
             Some(_) => None,
         }
+    }
+
+    /// A way down that the tool has said it does not go, and for all of which nobody has written SQL.
+    fn goes_one_way_back(&self, way: &SchemaMove) -> Option<String> {
+        let (is, to) = (number(&self.schema)?, number(&way.to)?);
+        let by_hand = |n: &u64| self.data.manual.contains(&format!("manual.r{n}]"));
+        let mut crossed = to + 1..=is;
+        let one = crossed.clone().find(|n| self.data.one_way && is_one_way(*n))?;
+        (!crossed.all(|n| by_hand(&n))).then(|| {
+            format!("everybody is stopped for it, and its history says that nothing takes r{one} back")
+        })
+    }
+
+    /// The first revision above where a release was proven, below where the schema stands, that nobody has declared to stay.
+    fn undeclared_above(&self, proven: Option<&SchemaHead>) -> Option<u64> {
+        let (is, proven) = (number(&self.schema)?, number(proven?)?);
+        (proven + 1..=is).find(|n| !self.data.stays.has(*n))
+    }
+
+    /// Whether all that the schema has above where a release was proven is declared to fit it.
+    pub(super) fn may_stay_above(&self, target: &Generation) -> bool {
+        let proven = target.schema.as_ref();
+        let above = proven.and_then(number) < number(&self.schema);
+        above && self.undeclared_above(proven).is_none()
+    }
+
+    /// A rollback has ended: what stands above where its release was proven is declared to.
+    pub(super) fn has_stayed_rightly(&mut self, before: &StackRecord, open: &OpenOperation, ending: &Ending) {
+        let operation = &open.operation;
+        let by_hand = self.laws.migrated.is_some_and(|at| at >= self.laws.opened_at);
+        if operation.kind != Kind::Rollback || *ending != Ending::Succeeded || self.is_touched() || by_hand {
+            return;
+        }
+        let target = operation.generation.and_then(|number| before.generation(number));
+        let proven = target.and_then(|target| target.schema.as_ref());
+        if let Some(n) = self.undeclared_above(proven) {
+            let words = format!(
+                "a rollback is done, its release was proven at {proven:?}, the schema stands at {:?}, and nobody has declared \
+                 that r{n} may stay",
+                self.schema
+            );
+            self.laws.breaks(5, words);
+        }
+    }
+
+    /// What is declared to stay is not taken back, unless something below it is.
+    fn takes_what_may_stay(&self, way: &SchemaMove) -> Option<String> {
+        let lowest = number(&way.to)? + 1;
+        self.data
+            .stays
+            .has(lowest)
+            .then(|| format!("r{lowest} is declared to stay"))
     }
 
     /// The operator's SQL is begun on what was copied, whatever the tool has left.
