@@ -3,6 +3,7 @@
 
 mod as_it_was;
 mod backups;
+mod files;
 mod integrity;
 mod restore;
 mod rows;
@@ -14,6 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use state::bug::{self, Bug};
+use state::files::Placing;
 use state::integrity::Seen;
 use state::journal::{Event, OpenOperation, Outcome, Progress};
 use state::ledger::{LedgerError, Store};
@@ -30,6 +32,7 @@ use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::engine::{Engine, EngineError, NewContainer};
+use crate::files::Files;
 pub use schema::Work;
 
 /// How often a condition is looked at.
@@ -51,6 +54,8 @@ pub struct Executor<'a> {
     pub engine: &'a dyn Engine,
     /// The ledger.
     pub store: &'a dyn Store,
+    /// The operator's files.
+    pub files: &'a dyn Files,
     /// The clock.
     pub clock: &'a dyn Clock,
     /// Set when the daemon is to stop: a step in flight is finished or left to the journal.
@@ -170,8 +175,8 @@ impl Executor<'_> {
         }
         let started = Event::Started { index };
         let again = open.events.last().is_some_and(|entry| entry.event == started);
-        let bars = barred(&step, open);
-        self.journal_with(open, started, bars)?;
+        let holds = from_its_start(&step, open, &self.clock.now());
+        self.journal_with(open, started, holds)?;
         if again && bug::is(Bug::InFlightCountsAsDone) {
             let outcome = Outcome::Done;
             self.journal(open, Event::Done { index, outcome })?;
@@ -280,8 +285,9 @@ impl Executor<'_> {
     async fn backward(&self, open: &mut OpenOperation, index: usize) -> Result<bool, LedgerError> {
         let resumed = matches!(open.progress, Progress::Undoing { started: true, .. });
         let undo = step_at(open, index).and_then(|step| step.undo());
-        let bars = undo.as_ref().and_then(|undo| barred(undo, open));
-        self.journal_with(open, Event::UndoStarted { index }, bars)?;
+        let now = self.clock.now();
+        let holds = undo.as_ref().and_then(|undo| from_its_start(undo, open, &now));
+        self.journal_with(open, Event::UndoStarted { index }, holds)?;
         let undo = undo.filter(|_| !(resumed && bug::is(Bug::UndoCountsAsDone)));
         let Some(undo) = undo else {
             self.journal(open, Event::UndoDone { index })?;
@@ -489,6 +495,7 @@ impl Executor<'_> {
                 waited.map_err(|trouble| spare(trouble, spared))?;
             }
             Step::Watch { targets, span } => self.watch(open, targets, *span).await?,
+            Step::PutFiles { changes } => return self.put_files(changes),
             Step::ReadMigrations { .. }
             | Step::ReadLosses { .. }
             | Step::SaveRows { .. }
@@ -841,8 +848,13 @@ impl Looked {
     }
 }
 
-/// What is so from the start on of a step after which the database lets nobody in.
-fn barred(step: &Step, open: &OpenOperation) -> Option<Change> {
+/// What is so from the start on of a step: that the database lets nobody in, and what is in files that are nobody's
+/// request.
+fn from_its_start(step: &Step, open: &OpenOperation, now: &Moment) -> Option<Change> {
+    if let Step::PutFiles { changes } = step {
+        let (changes, at) = (changes.clone(), now.clone());
+        return Some(Change::Place(Box::new(Placing { changes, at })));
+    }
     let bars = matches!(
         step,
         Step::CloseDatabase { .. } | Step::ApplySql { .. } | Step::PutBack | Step::GiveBack

@@ -11,6 +11,7 @@ use config::error::{Place, Problem, Problems};
 use config::read::ReadError;
 use config::settings::{EnvFile, StackSettings};
 use state::desired::{Desired, EnvWish};
+use state::files::{ReleaseFile, ReleaseFiles, Role};
 use state::name::{Digest, ServiceName, StackName};
 use state::release::HostKey;
 use state::stack_spec::StackSpec;
@@ -32,6 +33,8 @@ pub struct Inputs {
     pub config: Digest,
     /// Every file that was looked for.
     pub files: BTreeSet<PathBuf>,
+    /// The version of each of them; whose they are is not asked.
+    pub versions: ReleaseFiles,
     /// The Compose files, for Compose's own label.
     pub compose_files: Vec<PathBuf>,
     /// What the operator should know.
@@ -154,6 +157,12 @@ fn render(
     let input = compose_input(source, settings, desired, paths);
     let loaded = compose::load(source, &input).map_err(|problems| problems.0)?;
     files.extend(loaded.files.iter().cloned());
+    let role = |file: &PathBuf| match file {
+        file if loaded.yaml.contains(file) || paths.contains(file) => Role::Compose,
+        file if settings.track.contains(file) => Role::Tracked,
+        _ => Role::Env,
+    };
+    let versions = versions(source, files, &role);
     let mut spec = loaded.spec;
     let mut problems = unknown_pins(settings, desired, &spec);
     let mut tagged = BTreeSet::new();
@@ -184,6 +193,7 @@ fn render(
             env,
             config,
             files: files.clone(),
+            versions,
             compose_files: paths.to_vec(),
             warnings: loaded.warnings.0,
         }),
@@ -335,6 +345,25 @@ fn check_env_pin(
         format!("desired.toml pins the env file {}, {is}", desired.env),
     )
     .hint("put that version back, or set env = \"current\""))
+}
+
+/// The version of each file. What cannot be read is none: whoever needs it has said so.
+fn versions(source: &dyn Source, files: &BTreeSet<PathBuf>, role: &dyn Fn(&PathBuf) -> Role) -> ReleaseFiles {
+    let version = |file: &PathBuf| {
+        let content = match source.read(file) {
+            Ok(bytes) => Some(Digest::of(&bytes)),
+            Err(ReadError::Absent { .. }) => None,
+            Err(_) => return None,
+        };
+        let role = role(file);
+        let version = ReleaseFile {
+            role,
+            content,
+            owner: None,
+        };
+        Some((file.clone(), version))
+    };
+    files.iter().filter_map(version).collect()
 }
 
 /// The digest of every file but `.env`, and of the settings that decide what is made of them.

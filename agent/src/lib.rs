@@ -10,6 +10,7 @@ pub mod database;
 pub mod demo;
 pub mod engine;
 pub mod execute;
+pub mod files;
 pub mod inputs;
 pub mod log;
 pub mod preview;

@@ -43,7 +43,7 @@ pub async fn plans(settings: &Settings, only: Option<&StackName>) -> Result<Vec<
         None => Arc::new(MemoryStore::new()),
     };
     let edges = run::edges(settings, store)?;
-    let read = inputs::read_desired(&*edges.source, &settings.agent.desired, &settings.stacks);
+    let read = inputs::read_desired(&*edges.files, &settings.agent.desired, &settings.stacks);
     let mut plans = Vec::new();
     for (name, stack) in &settings.stacks {
         if only.is_none_or(|only| only == name) {

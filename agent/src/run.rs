@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use config::compose::Disk;
 use config::settings::{EngineAddress, Settings};
 use state::durable::HostFiles;
 use state::ledger::{Ledger, LedgerError, Store};
@@ -20,6 +19,7 @@ use crate::clock::SystemClock;
 use crate::control::{self, Access, SocketError};
 use crate::database::Postgres;
 use crate::engine::DockerEngine;
+use crate::files::HostDisk;
 use crate::inputs;
 use crate::probe::NetProber;
 use crate::reconcile::{Edges, Inbox, Nudge, Stack, Wish};
@@ -229,7 +229,7 @@ impl Daemon {
 
     async fn read_desired(&mut self) {
         let path = &self.settings.agent.desired;
-        let read = inputs::read_desired(&*self.edges.source, path, &self.settings.stacks);
+        let read = inputs::read_desired(&*self.edges.files, path, &self.settings.stacks);
         if let Err(problems) = &read {
             for problem in problems {
                 tracing::error!("{problem}; the last valid one stays in force");
@@ -324,7 +324,9 @@ pub(crate) fn edges(settings: &Settings, store: Arc<dyn Store>) -> Result<Edges,
         maintenance: postgres,
         prober: Arc::new(NetProber::new().map_err(RunError::Prober)?),
         clock,
-        source: Arc::new(Disk),
+        files: Arc::new(HostDisk::new(
+            settings.stacks.values().map(|stack| stack.directory.clone()),
+        )),
         store,
     })
 }

@@ -82,6 +82,8 @@ pub struct Loaded {
     pub warnings: Problems,
     /// Every file that was looked for, whether there or not: a change of any may change the model.
     pub files: Vec<PathBuf>,
+    /// Those of them that are Compose files; the others hold variables.
+    pub yaml: BTreeSet<PathBuf>,
     /// The variables that the `image` of each service mentions.
     pub interpolated: BTreeMap<ServiceName, BTreeSet<String>>,
 }

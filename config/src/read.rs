@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io::{self, Read as _};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FileType, Mode, OFlags};
@@ -46,7 +47,19 @@ pub enum ReadError {
 /// The content of the regular file at `path` (symbolic links are followed), when it has at most
 /// `max` bytes. Never blocks on a FIFO or a device.
 pub fn read_regular(path: &Path, max: u64) -> Result<Vec<u8>, ReadError> {
-    let mut file = open_regular(path)?;
+    read_whole(
+        open_regular(rustix::fs::CWD, path, path, OFlags::empty())?,
+        path,
+        max,
+    )
+}
+
+/// As [`read_regular`], of the file `name` in an open directory, which is called `path`. A symbolic link is not followed.
+pub fn read_regular_at(dir: impl AsFd, name: &Path, path: &Path, max: u64) -> Result<Vec<u8>, ReadError> {
+    read_whole(open_regular(dir, name, path, OFlags::NOFOLLOW)?, path, max)
+}
+
+fn read_whole(mut file: File, path: &Path, max: u64) -> Result<Vec<u8>, ReadError> {
     let mut content = Vec::new();
     // One byte more than allowed: the file may have grown since it was opened.
     match file
@@ -66,15 +79,15 @@ pub fn read_regular(path: &Path, max: u64) -> Result<Vec<u8>, ReadError> {
     }
 }
 
-/// The regular file at `path`, opened for reading.
-fn open_regular(path: &Path) -> Result<File, ReadError> {
+/// The regular file `name` in `dir`, which is called `path`, opened for reading.
+fn open_regular(dir: impl AsFd, name: &Path, path: &Path, more: OFlags) -> Result<File, ReadError> {
     let unreadable = |errno: Errno| ReadError::Unreadable {
         path: path.to_owned(),
         source: errno.into(),
     };
     // NONBLOCK: opening a FIFO nobody writes to would wait for ever. NOCTTY: a terminal stays its owner's.
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
-    let fd = match rustix::fs::open(path, flags, Mode::empty()) {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY | more;
+    let fd = match rustix::fs::openat(dir, name, flags, Mode::empty()) {
         Ok(fd) => fd,
         Err(Errno::NOENT) => {
             return Err(ReadError::Absent {

@@ -15,6 +15,8 @@ pub enum Bug {
     BackupUnasked,
     /// 3: a schema is taken back by the image that is gone to.
     DowngradeByTheTarget,
+    /// 4: a file that the agent has put back counts as the operator's.
+    OwnFileIsARequest,
     /// 4: a request is not looked up in the quarantine.
     QuarantineIsNotAsked,
     /// 4: whatever a new request changes lifts the quarantine.
@@ -51,6 +53,12 @@ pub enum Bug {
     OldGoesFirst,
     /// 8: anonymous volumes stay behind.
     RowsStayBehind,
+    /// 8: a file is replaced before its content is kept.
+    FileIsNotKept,
+    /// 8: a file that somebody is just editing is replaced.
+    EditIsOverwritten,
+    /// 8: what goes back leaves the files as the bad release has them.
+    FilesStayBehind,
     /// 8: the new container of a service with data starts before the old one stops.
     TwoWriters,
     /// 8: a new image gets at data without a question.

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bug::{self, Bug};
 use crate::common::Common;
+use crate::files::ReleaseFiles;
 use crate::name::{ContainerId, ImageId, ServiceName};
 use crate::naming::is_set_aside;
 use crate::observed::{ContainerObs, ContainerState};
@@ -26,6 +27,8 @@ pub struct Wanted {
     pub hashes: BTreeMap<ServiceName, String>,
     /// The image of each service.
     pub images: BTreeMap<ServiceName, ImageId>,
+    /// The operator's files that it is made of.
+    pub files: ReleaseFiles,
 }
 
 impl Wanted {
@@ -36,6 +39,7 @@ impl Wanted {
             spec: spec.into(),
             hashes: generation.hashes.clone(),
             images: generation.release.images.clone(),
+            files: generation.files.clone(),
         }
     }
 }

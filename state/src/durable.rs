@@ -5,6 +5,8 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::files::FileOwner;
+
 mod host;
 
 pub use host::HostFiles;
@@ -58,6 +60,9 @@ pub trait NewFile {
 
     /// Gives it mode and, where permitted, owner of another file.
     fn take_after(&mut self, other: &Path) -> io::Result<()>;
+
+    /// Gives it this owner, where permitted, and this mode.
+    fn give_to(&mut self, owner: &FileOwner) -> io::Result<()>;
 
     /// Makes what was written durable. Its name is not, yet.
     fn sync(&mut self) -> io::Result<()>;
@@ -118,7 +123,17 @@ pub fn stream(
     path: &Path,
     write: impl FnOnce(&mut dyn NewFile) -> io::Result<()>,
 ) -> Result<(), WriteError> {
-    let new = temporary(path);
+    stream_through(fs, &temporary(path), path, write)
+}
+
+/// The same, written under the name `new`, beside it, before it is renamed: where others keep files too, that is a name
+/// that nobody else uses.
+pub fn stream_through(
+    fs: &dyn FileSystem,
+    new: &Path,
+    path: &Path,
+    write: impl FnOnce(&mut dyn NewFile) -> io::Result<()>,
+) -> Result<(), WriteError> {
     let failed = |what, in_place| {
         move |source| WriteError {
             what,
@@ -127,17 +142,17 @@ pub fn stream(
             source,
         }
     };
-    remove(fs, &new).map_err(failed("write", false))?;
+    remove(fs, new).map_err(failed("write", false))?;
     let written = fs
-        .create(&new)
+        .create(new)
         .and_then(|mut file| {
             write(file.as_mut())?;
             file.sync()
         })
-        .and_then(|()| fs.rename(&new, path));
+        .and_then(|()| fs.rename(new, path));
     if let Err(error) = written {
         // Half a file would only take up room; the error that counts is the first one.
-        let _ = fs.remove(&new);
+        let _ = fs.remove(new);
         return Err(failed("write", false)(error));
     }
     fs.sync_dir(parent(path)).map_err(failed("sync", true))

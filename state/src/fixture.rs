@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::desired::{Desired, MigrationWish};
+use crate::files::ReleaseFiles;
 use crate::migration_tool::Migration;
 use crate::name::{ContainerId, Digest, ImageId, ServiceName};
 use crate::observed::SchemaHead;
@@ -93,6 +94,7 @@ pub(crate) fn generation(number: u64, release: Release, verdict: Verdict) -> Gen
         judged: None,
         why: String::new(),
         schema: None,
+        files: ReleaseFiles::new(),
         adopted: false,
         not_restorable: None,
     }
@@ -104,6 +106,7 @@ pub(crate) fn request(n: u64) -> Request {
         env: None,
         config: Digest::of(b"config"),
         spec: Digest::of(b"spec"),
+        files: ReleaseFiles::new(),
         accepted: at(0),
         retries: 0,
     }

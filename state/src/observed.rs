@@ -113,6 +113,9 @@ pub struct ContainerDetail {
     pub writable: BTreeSet<String>,
     /// The containers in whose namespaces it lives, by id or name: it cannot start unless they run.
     pub homes: BTreeSet<String>,
+    /// When it was started last, in milliseconds of the wall clock, as far as the engine says.
+    #[serde(default)]
+    pub started: Option<i64>,
 }
 
 impl ContainerDetail {

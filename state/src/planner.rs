@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use crate::bug::{self, Bug};
 use crate::drift::{Drift, Wanted, hosts};
+use crate::files::FileChange;
 use crate::journal::Kind;
 use crate::name::{ContainerId, ImageId, ServiceName};
 use crate::naming::{Dialect, container_name, temporary};
@@ -44,6 +45,8 @@ pub struct Ground<'a> {
     pub keep: &'a BTreeSet<ImageId>,
     /// The images that are held already.
     pub kept: &'a BTreeSet<ImageId>,
+    /// The operator's files that have to be put, so that the release is there whole.
+    pub files: &'a [FileChange],
     /// How the schema is moved on the way; `None`: it is not.
     pub schema: Option<Schema<'a>>,
     /// How names are joined in this stack.
@@ -108,6 +111,7 @@ pub fn plan(wanted: &Wanted, drift: &[Drift], ground: &Ground<'_>, kind: Kind) -
     if let Some((schema, _)) = &schema {
         planner.writers = schema.writers(&wanted.spec, drift, &changes, ground);
     }
+    planner.writers.extend(planner.readers(drift, &changes));
     steps.extend(changes.iter().filter(|c| !c.late).map(|c| c.create.clone()));
     steps.extend(ground.schema.iter().flat_map(Schema::beside));
     steps.extend(move_at(schema::Moment::BeforeAll));
@@ -116,6 +120,7 @@ pub fn plan(wanted: &Wanted, drift: &[Drift], ground: &Ground<'_>, kind: Kind) -
         schema.put_into(&mut room, &changes, move_at(schema::Moment::Stopped));
     }
     steps.extend(room);
+    steps.extend(planner.put_files());
     let contended = changes.iter().filter(|c| c.names == Names::Contended && !c.late);
     steps.extend(contended.map(Made::take_name));
     for layer in &layers {
@@ -164,7 +169,7 @@ struct Planner<'a> {
     wanted: &'a Wanted,
     ground: &'a Ground<'a>,
     kind: Kind,
-    /// What stops because it writes to the database, and goes on afterwards.
+    /// What stops because it writes to the database, or has read a file that is put, and goes on afterwards.
     writers: Vec<&'a ContainerDetail>,
 }
 
@@ -210,6 +215,42 @@ impl<'a> Planner<'a> {
             });
         }
         Ok(steps)
+    }
+
+    /// What runs on, and has read a file that is put: it has to read it again.
+    fn readers(&self, drift: &[Drift], changes: &[Made<'a>]) -> Vec<&'a ContainerDetail> {
+        let has_read = |detail: &ContainerDetail| {
+            let spec = self.wanted.spec.services.get(&detail.summary.service);
+            let mut sources = spec.into_iter().flat_map(ServiceSpec::host_paths);
+            sources.any(|source| {
+                let mut files = self.ground.files.iter();
+                files.any(|file| file.was_read(source, detail.started))
+            })
+        };
+        let goes = |detail: &ContainerDetail| {
+            let id = &detail.summary.id;
+            changes
+                .iter()
+                .filter_map(|made| made.old)
+                .any(|old| old.summary.id == *id)
+                || drift.iter().any(|d| d.container() == Some(id))
+                || self.writers.iter().any(|writer| writer.summary.id == *id)
+        };
+        let running = self
+            .ground
+            .details
+            .values()
+            .filter(|d| d.summary.state.is_running());
+        running
+            .filter(|detail| !detail.summary.oneoff && has_read(detail) && !goes(detail))
+            .collect()
+    }
+
+    /// Once the old containers have stopped, and before any new one starts: so also what takes it back has the files
+    /// there again before the old ones go on.
+    fn put_files(&self) -> Option<Step> {
+        let changes = self.ground.files.to_vec();
+        (!changes.is_empty() && !bug::is(Bug::FilesStayBehind)).then_some(Step::PutFiles { changes })
     }
 
     /// The images of what is wanted, and of all that may be gone back to.

@@ -2,6 +2,7 @@
 //! is pure; the ledger makes a batch of [`Change`]s durable in one transaction, then it is applied.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -9,6 +10,7 @@ use crate::backup::BackupId;
 use crate::bug::{self, Bug};
 use crate::common::Common;
 use crate::data_change::CarriedTargets;
+use crate::files::{Placed, Placing, Replaced, placing};
 use crate::health::HealthRecord;
 pub use crate::hold::Hold;
 use crate::journal::{Entry, Event, IllegalTransition, OpenOperation, Operation, Outcome};
@@ -196,6 +198,13 @@ pub struct StackRecord {
     /// What ways back of the schema have taken out of the database, by operation.
     #[serde(default)]
     pub taken_back: Common<AllTakenBack>,
+    /// What the agent has put in the place of the operator's files: as long as it is there, the operator's version is
+    /// that of the request in force.
+    #[serde(default)]
+    pub placed: Placed,
+    /// The versions of files that the agent has replaced, the newest last.
+    #[serde(default)]
+    pub replaced: Vec<Replaced>,
 }
 
 /// One durable change. A batch is one transaction.
@@ -265,6 +274,10 @@ pub enum Change {
     Bar(Option<u64>),
     /// A container of a service was seen to run on an image.
     Wrote(ServiceName, ImageId),
+    /// The agent puts files, from here on: what is there then is nobody's request.
+    Place(Box<Placing>),
+    /// Somebody has written to these files since.
+    Edited(BTreeSet<PathBuf>),
     /// What a person did.
     Act(Box<Act>),
     /// What nothing needs any more is forgotten.
@@ -325,6 +338,8 @@ impl StackRecord {
             written: BTreeMap::new(),
             losses: BTreeMap::new(),
             taken_back: AllTakenBack::new().into(),
+            placed: Placed::new(),
+            replaced: Vec::new(),
         }
     }
 
@@ -347,6 +362,22 @@ impl StackRecord {
             .iter()
             .filter(|(service, hash)| proven.hashes.get(*service) == Some(*hash));
         same.map(|(service, _)| service.clone()).collect()
+    }
+
+    /// What the agent has put in the place of the operator's files, also in the operation that is open.
+    pub fn placed(&self) -> Placed {
+        let events = self.operation.iter().flat_map(|open| {
+            let steps = &open.operation.plan.steps;
+            open.events.iter().filter_map(|entry| match entry.event {
+                Event::Started { index } => steps.get(index).cloned(),
+                Event::UndoStarted { index } => steps.get(index)?.undo(),
+                _ => None,
+            })
+        });
+        events.fold(self.placed.clone(), |placed, step| match step {
+            Step::PutFiles { changes } => placing(&placed, &changes),
+            _ => placed,
+        })
     }
 
     /// The number that the next generation gets.
@@ -477,6 +508,11 @@ impl StackRecord {
             Change::Wrote(service, image) => {
                 self.written.insert(service.clone(), image.clone());
             }
+            Change::Place(put) => {
+                self.placed = placing(&self.placed, &put.changes);
+                put.replacing(&mut self.replaced);
+            }
+            Change::Edited(files) => self.placed.retain(|path, _| !files.contains(path)),
             Change::Act(_) => {}
             Change::Collect(surplus) => self.collect(surplus)?,
             Change::Open(_) | Change::Journal(_) => self.apply_to_operation(change)?,

@@ -10,9 +10,10 @@ use sha2::Sha256;
 
 use crate::bug::{self, Bug};
 use crate::desired::{Desired, MigrationWish};
+use crate::files::{ReleaseFiles, seen_through};
 use crate::name::{Digest, EnvId, ImageId, ServiceName, Tag};
 use crate::observed::SchemaHead;
-use crate::stack_spec::StackSpec;
+use crate::stack_spec::{ServiceSpec, StackSpec};
 use crate::time::Moment;
 
 /// A secret of this host, with which everything that is *shown* of an env file or a rendered
@@ -49,16 +50,33 @@ impl HostKey {
     }
 
     /// The hash of one rendered service with its image, for the label `io.steadfast.spec`. What has
-    /// no part in the container (profiles, replicas, dependencies, build) has no part in it. Its
+    /// no part in the container (profiles, replicas, dependencies, build) has no part in it; what its
+    /// tracked files hold that it has mounted, has: another content needs another container. Its
     /// prefix is the version of this rule; hashes of another version are compared as recorded,
     /// never computed again, so that a new Steadfast replaces nothing by itself.
-    pub fn spec_hash(&self, stack: &StackSpec, service: &ServiceName, image: &ImageId) -> Option<String> {
+    pub fn spec_hash(
+        &self,
+        stack: &StackSpec,
+        service: &ServiceName,
+        image: &ImageId,
+        files: &ReleaseFiles,
+    ) -> Option<String> {
         let bytes = stack.container_identity(service)?;
         if bug::is(Bug::ValueInALabel) {
             return String::from_utf8(bytes).ok();
         }
         let mut text = bytes;
         text.extend_from_slice(image.as_str().as_bytes());
+        let mounted = stack
+            .services
+            .get(service)
+            .into_iter()
+            .flat_map(ServiceSpec::host_paths);
+        for (path, content) in mounted.flat_map(|source| seen_through(files, source)) {
+            text.extend_from_slice(path.as_os_str().as_encoded_bytes());
+            text.push(0);
+            text.extend_from_slice(content.as_str().as_bytes());
+        }
         Some(format!("1-{}", &self.mac("spec", &text)[..32]))
     }
 }
@@ -157,6 +175,9 @@ pub struct Generation {
     pub why: String,
     /// Where the schema stood when it was proven, or when it was last seen on trial.
     pub schema: Option<SchemaHead>,
+    /// The operator's files that it is made of.
+    #[serde(default, skip_serializing_if = "ReleaseFiles::is_empty")]
+    pub files: ReleaseFiles,
     /// Whether the agent found it running instead of deploying it.
     pub adopted: bool,
     /// Why it can never be a rollback target, although it may run: an adopted stack whose containers
@@ -353,6 +374,9 @@ pub struct Request {
     pub config: Digest,
     /// The object that holds the rendered [`StackSpec`], with image references as written.
     pub spec: Digest,
+    /// The operator's version of every file that it is made of.
+    #[serde(default, skip_serializing_if = "ReleaseFiles::is_empty")]
+    pub files: ReleaseFiles,
     /// When it was accepted.
     pub accepted: Moment,
     /// How many times `retry` has asked for it again: a retry resolves tags anew.

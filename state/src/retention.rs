@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::name::{Digest, ImageId};
 use crate::record::{Ask, StackRecord, Standing};
 use crate::release::GenerationNumber;
+use crate::step::Step;
 use crate::time::Moment;
 
 /// So many good generations can be gone back to; what only older ones need is let go.
@@ -81,12 +82,36 @@ fn histories(record: &StackRecord, gone: &BTreeSet<GenerationNumber>) -> BTreeSe
 /// The objects that a record refers to: what it asks for, and every generation that is kept.
 pub fn objects(record: &StackRecord) -> BTreeSet<&Digest> {
     let request = record.request.iter();
-    let asked = request.flat_map(|r| [Some(&r.spec), Some(&r.config), r.env.as_ref()]);
+    let asked = request.flat_map(|r| {
+        let files = r.files.values().map(|file| file.content.as_ref());
+        [Some(&r.spec), Some(&r.config), r.env.as_ref()]
+            .into_iter()
+            .chain(files)
+    });
     let kept = record.generations.iter().flat_map(|g| {
         let release = &g.release;
+        let files = g.files.values().map(|file| file.content.as_ref());
         [Some(&g.spec), Some(&release.config), release.env.as_ref()]
+            .into_iter()
+            .chain(files)
     });
-    asked.chain(kept).flatten().collect()
+    // What an open operation takes away, and would put back.
+    let steps = record
+        .operation
+        .iter()
+        .flat_map(|open| &open.operation.plan.steps);
+    let replaced = steps.flat_map(|step| match step {
+        Step::PutFiles { changes } => changes.as_slice(),
+        _ => &[],
+    });
+    let replaced = replaced.flat_map(|change| [change.from.as_ref(), change.to.as_ref()]);
+    let before = record.replaced.iter().map(|one| Some(&one.content));
+    asked
+        .chain(kept)
+        .chain(replaced)
+        .chain(before)
+        .flatten()
+        .collect()
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::backup::{BackupId, Dumped, Proof};
+use crate::files::FileChange;
 use crate::instead::ManualDown;
 use crate::integrity::{Check, When};
 use crate::migration_tool::{Migration, Printed};
@@ -301,6 +302,12 @@ pub enum Step {
     },
     /// Puts the operation's copy into the place of the database, which is set aside and kept. It is closed then.
     PutBack,
+    /// Puts other versions of the operator's own files in their places, each whole. What is there is kept first; a file
+    /// that somebody has written to meanwhile is left alone.
+    PutFiles {
+        /// The files.
+        changes: Vec<FileChange>,
+    },
 }
 
 impl Step {
@@ -426,6 +433,9 @@ impl Step {
             Self::TakePlace => Self::GiveBack,
             Self::Migrate { way, .. } if way.direction == Direction::Down => Self::PutBack,
             Self::ApplySql { .. } => Self::PutBack,
+            Self::PutFiles { changes } => Self::PutFiles {
+                changes: changes.iter().map(FileChange::back).collect(),
+            },
             Self::Pull { .. }
             | Self::KeepImage { .. }
             | Self::ReleaseImages { .. }
@@ -522,6 +532,10 @@ impl fmt::Display for Step {
                 write!(f, "give {target} its restart policy ({policy:?})")
             }
             Self::Remove { target } => write!(f, "remove {target}"),
+            Self::PutFiles { changes } => {
+                let files: Vec<String> = changes.iter().map(ToString::to_string).collect();
+                write!(f, "put {}", files.join(", "))
+            }
             about_database => about_database.fmt_about_database(f),
         }
     }

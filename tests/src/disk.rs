@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use state::durable::{FileSystem, HostFiles, NewFile};
+use state::files::FileOwner;
 
 /// What is asked of a disk, for whoever counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -522,6 +523,10 @@ impl NewFile for Open<'_> {
         self.disk.next(Primitive::TakeAfter)?.outcome()
     }
 
+    fn give_to(&mut self, _: &FileOwner) -> io::Result<()> {
+        self.disk.next(Primitive::TakeAfter)?.outcome()
+    }
+
     fn sync(&mut self) -> io::Result<()> {
         let doing = self.disk.next(Primitive::Sync)?;
         let mut state = self.disk.state();
@@ -613,6 +618,11 @@ impl NewFile for Both<'_> {
     fn take_after(&mut self, other: &Path) -> io::Result<()> {
         self.model.take_after(other)?;
         self.real.take_after(other)
+    }
+
+    fn give_to(&mut self, owner: &FileOwner) -> io::Result<()> {
+        self.model.give_to(owner)?;
+        self.real.give_to(owner)
     }
 
     fn sync(&mut self) -> io::Result<()> {

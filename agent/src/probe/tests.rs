@@ -454,6 +454,7 @@ fn a_container_is_reached_at_its_first_address() {
         anonymous: Vec::new(),
         writable: std::collections::BTreeSet::new(),
         homes: std::collections::BTreeSet::new(),
+        started: None,
     };
     assert_eq!(address_of(&detail), Some("172.18.0.3".parse().unwrap()));
     detail.networks.pop();

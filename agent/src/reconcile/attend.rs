@@ -111,6 +111,7 @@ impl Stack {
         let executor = Executor {
             engine: &*edges.engine,
             store: &*edges.store,
+            files: &*edges.files,
             clock: &*edges.clock,
             stop: &stop,
             called: &called,
@@ -164,6 +165,8 @@ impl Stack {
         self.record.barred = known.barred;
         self.record.written = known.written;
         self.record.taken_back = known.taken_back;
+        self.record.placed = known.placed;
+        self.record.replaced = known.replaced;
         if let (Some(Halt::Done), Some(open)) = (&halt, self.record.operation.clone()) {
             let made = self.volumes_made(&open).await?;
             self.commit_urgent(&made)?;

@@ -270,6 +270,17 @@ impl Stack {
 
     /// Opens and carries out a heal.
     pub(super) async fn mend(&mut self, wanted: &Wanted, drift: &[Drift]) -> Result<End, Stop> {
+        let words: Vec<String> = drift.iter().map(ToString::to_string).collect();
+        self.mend_for(wanted, drift, &words.join("; ")).await
+    }
+
+    /// The same, for this reason.
+    pub(super) async fn mend_for(
+        &mut self,
+        wanted: &Wanted,
+        drift: &[Drift],
+        why: &str,
+    ) -> Result<End, Stop> {
         if !self.own().await? {
             return Ok(End::Failed {
                 why: String::from("another agent owns this stack"),
@@ -289,14 +300,13 @@ impl Stack {
             }
         };
         let request = self.record.request.as_ref().map(state::release::Request::id);
-        let words: Vec<String> = drift.iter().map(ToString::to_string).collect();
         let operation = Operation {
             id,
             kind: Kind::Heal,
             generation: Some(wanted.generation),
             request: request.unwrap_or_else(|| state::name::Digest::of(b"")),
             by: Author::Agent,
-            why: words.join("; "),
+            why: why.to_owned(),
             begun: self.now(),
             plan,
         };

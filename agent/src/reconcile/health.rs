@@ -250,7 +250,8 @@ impl Stack {
         let good: Vec<_> = self.record.good().take(KEPT_GOOD).cloned().collect();
         let images = good.iter().flat_map(|g| g.release.images.values().cloned());
         let gone = self.gone(images.collect()).await?;
-        for generation in good {
+        let mut whole = BTreeSet::new();
+        for generation in &good {
             let mut verdict = Ok(());
             for (service, image) in &generation.release.images {
                 if gone.contains(image) {
@@ -260,10 +261,16 @@ impl Stack {
                     ));
                 }
             }
-            match self.edges.store.object(&generation.spec) {
-                Ok(Some(_)) => {}
-                Ok(None) => verdict = Err(String::from("its content is gone from the state directory")),
-                Err(error) => verdict = Err(error.to_string()),
+            let files = generation.files.values().filter_map(|file| file.content.as_ref());
+            for content in [&generation.spec].into_iter().chain(files) {
+                if whole.contains(content) {
+                    continue;
+                }
+                match self.edges.store.object(content) {
+                    Ok(Some(_)) => drop(whole.insert(content.clone())),
+                    Ok(None) => verdict = Err(String::from("its content is gone from the state directory")),
+                    Err(error) => verdict = Err(error.to_string()),
+                }
             }
             available.insert(generation.number, verdict);
         }

@@ -3,6 +3,7 @@
 
 mod attend;
 mod backups;
+mod files;
 mod heal;
 mod health;
 mod inbox;
@@ -21,13 +22,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use config::compose::Source;
 use config::error::Problem;
 use config::settings::{PgName, ProbeSettings, StackSettings};
 use state::bug::{self, Bug};
 use state::common::Common;
 use state::desired::Desired;
 use state::drift::{Drift, Wanted};
+use state::files::OnDisk;
 use state::health::Sample;
 use state::journal::Kind;
 use state::ledger::{LedgerError, Store};
@@ -49,6 +50,7 @@ use crate::backup::{Backups, Listing, Progress};
 use crate::clock::Clock;
 use crate::database::{Database, DatabaseCopy, Maintenance};
 use crate::engine::{Engine, EngineError, EngineInfo};
+use crate::files::Files;
 use crate::inputs::{Inputs, Look};
 use crate::probe::Prober;
 use crate::rows::Rows;
@@ -88,8 +90,8 @@ pub struct Edges {
     pub prober: Arc<dyn Prober>,
     /// The clock.
     pub clock: Arc<dyn Clock>,
-    /// The files.
-    pub source: Arc<dyn Source + Send + Sync>,
+    /// The operator's files.
+    pub files: Arc<dyn Files>,
     /// The ledger.
     pub store: Arc<dyn Store>,
 }
@@ -155,6 +157,11 @@ pub struct Stack {
     inputs: Option<Arc<Inputs>>,
     /// What was read last of the files.
     looked: Option<Look>,
+    /// What was on the disk then, whoever has put it there.
+    disk: OnDisk,
+    /// The files that are not as the release has them that runs, in words; and when they may be put again.
+    file_drift: Vec<String>,
+    files_put: Option<(Backoff, Moment)>,
     problems: Vec<Problem>,
     settled: Settled<Digest>,
     settle_left: Option<Duration>,
@@ -270,6 +277,9 @@ impl Stack {
             settle,
             inputs: None,
             looked: None,
+            disk: OnDisk::new(),
+            file_drift: Vec::new(),
+            files_put: None,
             problems: Vec::new(),
             settled: Settled::new(settle),
             settle_left: None,
@@ -529,6 +539,9 @@ impl Stack {
         }
         if self.goes_on() {
             self.open_what_is_barred().await?;
+        }
+        if self.goes_on() {
+            self.put_files_right().await?;
         }
         if self.goes_on() {
             self.heal().await?;

@@ -10,6 +10,7 @@ use state::bug::{self, Bug};
 use state::common::Common;
 use state::data_change::{DataChange, Running};
 use state::drift::{Drift, Wanted};
+use state::files::FileChange;
 use state::hold::Fact;
 use state::instead::instead_of;
 use state::integrity::{Between, Check};
@@ -24,7 +25,7 @@ use state::record::{Change, Hold};
 use state::release::{Author, Blame, Generation, GenerationNumber, Release, Verdict};
 use state::retention::KEPT_GOOD;
 use state::schema_fit::{Direction, SchemaFit, SchemaMove};
-use state::stack_spec::StackSpec;
+use state::stack_spec::{ServiceSpec, StackSpec};
 use state::step::Step;
 use state::time::Moment;
 
@@ -43,12 +44,18 @@ impl Stack {
         way: Option<&SchemaMove>,
         restores: Option<&BackupId>,
     ) -> Result<Result<Plan, Unplannable>, Stop> {
+        let files = match kind {
+            Kind::Deploy | Kind::Rollback => self.files_to_put(wanted),
+            Kind::Heal if self.may_have_others() => self.files_to_put(wanted),
+            Kind::Heal | Kind::Fetch | Kind::Backup | Kind::Restore => Vec::new(),
+        };
+        let readers = self.readers(wanted, &files);
         let networks = wanted.spec.networks.values().map(|n| n.name.clone()).collect();
         let volumes = wanted.spec.volumes.values().map(|v| v.name.clone()).collect();
         let engine = &self.edges.engine;
         // What is looked at has no order, and somebody may be waiting for the old version to serve.
         let (details, carried, data, networks, volumes, kept) = tokio::try_join!(
-            self.details(drift, kind),
+            self.details(drift, kind, &readers),
             self.volumes_left_behind(drift),
             async {
                 match kind {
@@ -84,6 +91,7 @@ impl Stack {
             .and_then(|(way, settings)| instead_of(way, &settings.manual, &checks));
         let returns = way.map(|way| self.record.returning(way)).unwrap_or_default();
         let ground = Ground {
+            files: &files,
             schema: way.map(|way| Schema {
                 instead: instead.as_ref().filter(|_| restores.is_none()),
                 restores,
@@ -135,14 +143,27 @@ impl Stack {
             .collect()
     }
 
+    /// The containers that see one of these files.
+    fn readers(&self, wanted: &Wanted, files: &[FileChange]) -> BTreeSet<ContainerId> {
+        let sees = |service: &ServiceName| {
+            let spec = wanted.spec.services.get(service);
+            let mut sources = spec.into_iter().flat_map(ServiceSpec::host_paths);
+            sources.any(|source| files.iter().any(|file| file.was_read(source, None)))
+        };
+        let runs = self.seen.iter().filter(|c| c.state.is_running() && !c.oneoff);
+        runs.filter(|c| sees(&c.service)).map(|c| c.id.clone()).collect()
+    }
+
     /// The containers that a drift is about, as far as they are there; and what else runs, where a release is
     /// brought up.
     async fn details(
         &self,
         drift: &[Drift],
         kind: Kind,
+        readers: &BTreeSet<ContainerId>,
     ) -> Result<BTreeMap<ContainerId, ContainerDetail>, Stop> {
         let mut ids: BTreeSet<ContainerId> = drift.iter().filter_map(Drift::container).cloned().collect();
+        ids.extend(readers.iter().cloned());
         if matches!(kind, Kind::Deploy | Kind::Rollback) {
             let runs = self.seen.iter().filter(|c| c.state.is_running() && !c.oneoff);
             ids.extend(runs.map(|c| c.id.clone()));

@@ -8,6 +8,7 @@ use state::bug::{self, Bug};
 use state::common::Common;
 use state::decide::{Asked, Reply, answer};
 use state::drift::Wanted;
+use state::files::ReleaseFiles;
 use state::hold::moved;
 use state::journal::{Kind, Operation};
 use state::name::{ImageId, ServiceName};
@@ -127,7 +128,10 @@ impl Stack {
         };
         let key = self.edges.store.host_key();
         let last = self.looked.take();
-        let look = inputs::read_again(&*self.edges.source, &self.settings, &desired, &key, last.as_ref());
+        let (look, disk) = self.with_own(&desired.env, |source| {
+            inputs::read_again(source, &self.settings, &desired, &key, last.as_ref())
+        });
+        self.disk = disk;
         let fingerprint = look.fingerprint.clone();
         match self.looked.insert(look).inputs.clone() {
             Ok(inputs) => match self.settled.look(fingerprint, &now) {
@@ -155,6 +159,7 @@ impl Stack {
             env: inputs.env.clone(),
             config: inputs.config.clone(),
             spec: inputs.content.clone(),
+            files: ReleaseFiles::new(),
             accepted: self.now(),
             retries: 0,
         };
@@ -168,15 +173,22 @@ impl Stack {
     }
 
     fn take_inputs(&mut self, inputs: Arc<Inputs>) -> Result<(), Stop> {
-        let request = self.request_for(&inputs);
+        let mut request = self.request_for(&inputs);
         // What could not be kept is read again: nothing may be made of it before.
         self.settle_left = Some(AGAIN);
         let back = state::order::taken_up(&self.record);
         self.commit(&back)?;
         let known = self.record.request.as_ref();
+        let edited = self.edited(&self.disk);
         if known.is_some_and(|known| known.id() == request.id()) {
             self.have(inputs);
-            return Ok(());
+            return self.commit(&edited.into_iter().collect::<Vec<_>>());
+        }
+        let (kept, _) = self.with_own(&inputs.desired.env, |source| self.keep_files(&inputs, source));
+        match kept? {
+            Some(files) => request.files = files,
+            // It is read again: somebody is at it.
+            None => return Ok(()),
         }
         let bytes = serde_json::to_vec(&inputs.spec).expect("a stack is plain data");
         if !bug::is(Bug::RequestBeforeItsContent) {
@@ -186,7 +198,9 @@ impl Stack {
         if bug::is(Bug::ValueInTheLog) {
             tracing::info!(stack = %self.settings.name, "{:?}", self.env_values());
         }
-        self.commit(&[Change::Accept(Box::new(request))])?;
+        let accept = Change::Accept(Box::new(request));
+        let changes: Vec<Change> = edited.into_iter().chain([accept]).collect();
+        self.commit(&changes)?;
         if bug::is(Bug::RequestBeforeItsContent) {
             self.edges.store.put_object(&bytes)?;
         }
@@ -385,7 +399,9 @@ impl Stack {
             .request
             .as_ref()
             .map_or_else(|| inputs.config.clone(), Request::id);
-        let mut generation = self.new_generation(release, (&inputs.spec, &inputs.content), request, now);
+        let files = self.own_files();
+        let mut generation =
+            self.new_generation(release, (&inputs.spec, &inputs.content), (request, files), now);
         generation.adopted = true;
         generation.why = String::from("found running");
         generation.not_restorable = (!faithful).then(|| {
@@ -448,14 +464,16 @@ impl Stack {
         &self,
         release: Release,
         (spec, content): (&StackSpec, &state::name::Digest),
-        request: state::name::Digest,
+        (request, files): (state::name::Digest, ReleaseFiles),
         now: &Moment,
     ) -> Generation {
         let key = self.edges.store.host_key();
         let hashes = release
             .images
             .iter()
-            .filter_map(|(service, image)| Some((service.clone(), key.spec_hash(spec, service, image)?)))
+            .filter_map(|(service, image)| {
+                Some((service.clone(), key.spec_hash(spec, service, image, &files)?))
+            })
             .collect();
         Generation {
             number: self.record.next_number(),
@@ -470,6 +488,7 @@ impl Stack {
             judged: None,
             why: String::from("on trial"),
             schema: None,
+            files,
             adopted: false,
             not_restorable: None,
         }
@@ -505,7 +524,8 @@ impl Stack {
             }
         }
         let release = request.release(images);
-        let generation = self.new_generation(release, (&spec, &request.spec), request.id(), &now);
+        let asked = (request.id(), request.files.clone());
+        let generation = self.new_generation(release, (&spec, &request.spec), asked, &now);
         let found = self
             .record
             .approval
@@ -752,7 +772,8 @@ impl Stack {
         (why, way_out): (&str, &str),
     ) -> Result<(), Stop> {
         let now = self.now();
-        let mut generation = self.new_generation(release, (spec, &request.spec), request.id(), &now);
+        let asked = (request.id(), request.files.clone());
+        let mut generation = self.new_generation(release, (spec, &request.spec), asked, &now);
         why.clone_into(&mut generation.why);
         tracing::error!(stack = %self.settings.name, "{why}; nothing was stopped");
         let mut changes = vec![Change::Begin(generation.clone().into())];

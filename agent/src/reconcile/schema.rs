@@ -382,7 +382,7 @@ impl Stack {
     /// The values of `.env`, for the keys that the settings name. They go nowhere else.
     pub(super) fn env_values(&self) -> BTreeMap<String, String> {
         let path = self.settings.env_file.path();
-        let Ok(bytes) = self.edges.source.read(path) else {
+        let Ok(bytes) = self.edges.files.read(path) else {
             return BTreeMap::new();
         };
         crate::inputs::env_values(path, &bytes)

@@ -4,7 +4,6 @@ use state::health::Overall;
 use state::name::ServiceName;
 use state::observed::{ContainerObs, Known};
 use state::policy::FailureAction;
-use state::record::Standing;
 use state::release::Verdict;
 use state::schema_fit::SchemaFit;
 use state::stack_spec::StackSpec;
@@ -83,13 +82,7 @@ impl Stack {
                 shown.push(Difference { service: None, what });
             }
         }
-        if let (Some(current), Some(inputs)) = (self.record.current(), &self.inputs)
-            && matches!(self.record.standing, Standing::Quarantined(_))
-            && current.release.env != inputs.env
-        {
-            let what = String::from("the env file on disk is not the one that this generation runs with");
-            shown.push(Difference { service: None, what });
-        }
+        shown.extend(self.files_shown());
         shown
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use state::files::FileChange;
 use state::journal::Kind;
 use state::name::{ContainerId, ImageId, ServiceName};
 use state::plan::Plan;
@@ -37,6 +38,7 @@ pub(super) fn changes(kind: Kind, plan: &Plan, snapshot: &Snapshot, next: bool) 
             Step::Pull { reference, .. } => changes.push(plain(Action::Pull, "image", reference)),
             Step::CreateNetwork { name, .. } => changes.push(plain(Action::Create, "network", name)),
             Step::CreateVolume { name, .. } => changes.push(plain(Action::Create, "volume", name)),
+            Step::PutFiles { changes: files } => changes.extend(files.iter().map(of_file)),
             Step::Create {
                 service,
                 number,
@@ -97,6 +99,18 @@ fn owners(plan: &Plan, snapshot: &Snapshot) -> BTreeMap<ContainerId, ServiceName
         }
     }
     owners
+}
+
+/// A file that is put. Contents are shown nowhere.
+fn of_file(file: &FileChange) -> PlannedChange {
+    let action = match (&file.from, &file.to) {
+        (None, _) => Action::Create,
+        (_, None) => Action::Remove,
+        _ => Action::Update,
+    };
+    let mut change = plain(action, "file", &file.path.display().to_string());
+    change.detail = vec![format!("{}; what is there is kept", file.role)];
+    change
 }
 
 fn plain(action: Action, what: &str, name: &str) -> PlannedChange {

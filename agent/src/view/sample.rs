@@ -85,6 +85,7 @@ fn request(tag: &str, seconds: u64) -> Request {
         config: Digest::of(b"compose"),
         spec: Digest::of(b"spec"),
         accepted: ago(seconds),
+        files: [].into(),
         retries: 0,
     }
 }
@@ -115,6 +116,7 @@ fn generation(n: u64, tag: &str, verdict: Verdict, seconds: u64, why: &str) -> G
         judged: (verdict != Verdict::Trial).then(|| ago(seconds - 10 - 300)),
         why: why.into(),
         schema: Some(SchemaHead::At(["7c1f".parse().unwrap()].into())),
+        files: [].into(),
         adopted: false,
         not_restorable: None,
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use state::durable::{FileSystem, HostFiles, NewFile};
+use state::files::FileOwner;
 use steadfast::backup::{BackupError, Backups as _, Dump, How, Source};
 use steadfast::database::{DatabaseError, Maintenance as _, Place};
 use tokio::time::timeout;
@@ -286,6 +287,10 @@ impl NewFile for Opened<'_> {
 
     fn take_after(&mut self, other: &Path) -> io::Result<()> {
         self.file.take_after(other)
+    }
+
+    fn give_to(&mut self, owner: &FileOwner) -> io::Result<()> {
+        self.file.give_to(owner)
     }
 
     fn sync(&mut self) -> io::Result<()> {

@@ -79,7 +79,7 @@ fn env_file(item: &At<'_>, lookup: &dyn Fn(&str) -> Option<String>, env: &mut En
     match files::read(item.cx, &path) {
         Ok(text) => parse(item, &path, &text, format, lookup, env),
         Err(ReadError::Absent { .. }) if !required => {}
-        Err(error) => item.error(files::with_sources(&error)),
+        Err(error) => item.error(crate::error::with_sources(&error)),
     }
 }
 
@@ -106,7 +106,7 @@ pub(crate) fn labels(fields: &Fields<'_>) -> BTreeMap<String, String> {
             let Some(path) = item.path() else { continue };
             match files::read(item.cx, &path) {
                 Ok(text) => parse(&item, &path, &text, Format::Dotenv, &|_| None, &mut labels),
-                Err(error) => item.error(files::with_sources(&error)),
+                Err(error) => item.error(crate::error::with_sources(&error)),
             }
         }
     }

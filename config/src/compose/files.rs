@@ -6,7 +6,7 @@ use super::context::{Context, FileInfo};
 use super::extends::{self, Extended};
 use super::node::{Mark, Node, Value};
 use super::{merge, yaml};
-use crate::error::{Place, Problem};
+use crate::error::{Place, Problem, with_sources};
 use crate::read::ReadError;
 
 /// The content of `path`, remembered as one that matters.
@@ -77,17 +77,6 @@ pub(crate) fn read_yaml(
             None
         }
     }
-}
-
-/// An error and what it says of its causes.
-pub(crate) fn with_sources(error: &dyn std::error::Error) -> String {
-    let mut message = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        message = format!("{message}: {error}");
-        source = error.source();
-    }
-    message
 }
 
 /// All `files` as one tree, relative paths counting from `base`.

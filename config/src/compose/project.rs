@@ -33,12 +33,14 @@ pub(crate) fn load(source: &dyn Source, input: &ComposeInput) -> Result<Loaded, 
     }
     let failed = cx.has_errors();
     let files = cx.seen.borrow().iter().cloned().collect();
+    let yaml = cx.files.borrow().iter().map(|file| file.path.clone()).collect();
     let problems = Problems(cx.into_problems());
     match spec {
         Some(spec) if !failed => Ok(Loaded {
             spec,
             warnings: problems,
             files,
+            yaml,
             interpolated,
         }),
         _ => Err(problems),
@@ -64,7 +66,11 @@ fn variables(cx: &Context<'_>, input: &ComposeInput) -> BTreeMap<String, String>
                 env_file::parse(path, &text, Format::Dotenv, &lookup, &mut env, &mut problems);
             }
             Err(ReadError::Absent { .. }) if optional => {}
-            Err(error) => problems.push(Problem::error(Place::file(path), "", files::with_sources(&error))),
+            Err(error) => problems.push(Problem::error(
+                Place::file(path),
+                "",
+                crate::error::with_sources(&error),
+            )),
         }
     }
     for problem in problems {

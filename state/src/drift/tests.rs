@@ -59,6 +59,7 @@ fn check(change: impl FnOnce(&mut Case), expect: Expect) {
             hashes: names().map(|name| (name, String::from("new"))).collect(),
             images: names().map(|name| (name, image(2))).collect(),
             spec: spec.into(),
+            files: [].into(),
         },
         record: record(Vec::new()),
         seen: Vec::new(),

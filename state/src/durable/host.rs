@@ -8,6 +8,7 @@ use std::path::Path;
 use rustix::fs::{FallocateFlags, Gid, OFlags, Uid};
 
 use super::{FileSystem, NewFile};
+use crate::files::FileOwner;
 
 /// The files of this host.
 #[derive(Debug, Clone, Copy, Default)]
@@ -99,10 +100,18 @@ impl NewFile for File {
 
     fn take_after(&mut self, other: &Path) -> io::Result<()> {
         let old = fs::metadata(other)?;
+        self.give_to(&FileOwner {
+            uid: old.uid(),
+            gid: old.gid(),
+            mode: old.mode() & 0o7777,
+        })
+    }
+
+    fn give_to(&mut self, owner: &FileOwner) -> io::Result<()> {
         // Not permitted to others than root; the file then belongs to who wrote it.
-        let owner = (Uid::from_raw(old.uid()), Gid::from_raw(old.gid()));
-        let _ = rustix::fs::fchown(&*self, Some(owner.0), Some(owner.1));
-        self.set_permissions(Permissions::from_mode(old.mode() & 0o7777))
+        let (uid, gid) = (Uid::from_raw(owner.uid), Gid::from_raw(owner.gid));
+        let _ = rustix::fs::fchown(&*self, Some(uid), Some(gid));
+        self.set_permissions(Permissions::from_mode(owner.mode & 0o7777))
     }
 
     fn sync(&mut self) -> io::Result<()> {

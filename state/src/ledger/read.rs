@@ -62,6 +62,8 @@ impl Reader<'_> {
             barred: row.barred,
             written: row.written,
             taken_back: row.taken_back,
+            placed: row.placed,
+            replaced: row.replaced,
             histories: self
                 .by_image::<History, _>("SELECT format, value, image FROM history WHERE stack = ?1", name)?,
             losses: self

@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::{LedgerError, schema};
 use crate::common::Common;
+use crate::files::{Placed, Replaced};
 use crate::health::HealthRecord;
 use crate::journal::{Entry, Operation};
 use crate::migrations::History;
@@ -44,6 +45,10 @@ pub(super) struct StackRow {
     pub(super) written: BTreeMap<ServiceName, ImageId>,
     #[serde(default, skip_serializing_if = "is_empty")]
     pub(super) taken_back: Common<AllTakenBack>,
+    #[serde(default, skip_serializing_if = "Placed::is_empty")]
+    pub(super) placed: Placed,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) replaced: Vec<Replaced>,
 }
 
 fn is_empty(taken_back: &Common<AllTakenBack>) -> bool {

@@ -139,6 +139,8 @@ impl Writer<'_> {
             barred: record.barred,
             written: record.written.clone(),
             taken_back: record.taken_back.clone(),
+            placed: record.placed.clone(),
+            replaced: record.replaced.clone(),
         };
         self.run(
             sql,

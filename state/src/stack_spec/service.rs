@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
@@ -304,6 +305,14 @@ impl ServiceSpec {
     /// What `volumes_from` brings is not among them; see the services it names.
     pub fn data_mounts(&self) -> impl Iterator<Item = &Mount> {
         self.volumes.iter().filter(|mount| mount.is_data())
+    }
+
+    /// Paths of the host that its containers see.
+    pub fn host_paths(&self) -> impl Iterator<Item = &Path> {
+        self.volumes.iter().filter_map(|mount| match mount {
+            Mount::Bind(bind) => Some(bind.source.as_path()),
+            _ => None,
+        })
     }
 
     /// Whether a second container of this service could not start beside the first for a port's sake.

@@ -63,6 +63,7 @@ pub const fn word(step: &Step) -> &'static str {
         Step::Migrate { .. } => "migrate",
         Step::ApplySql { .. } => "apply_sql",
         Step::PutBack => "put_back",
+        Step::PutFiles { .. } => "put_files",
     }
 }
 

@@ -7,6 +7,7 @@ mod backup;
 mod crash;
 mod disk;
 mod fallback;
+mod files;
 mod give_way;
 mod heal;
 mod input;
@@ -109,6 +110,7 @@ fn main() -> ExitCode {
         schema::ALL,
         migrate::ALL,
         fallback::ALL,
+        files::ALL,
         integrity::ALL,
         tools::ALL,
         trouble::ALL,

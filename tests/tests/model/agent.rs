@@ -570,6 +570,7 @@ fn make_plan(
     let seen = look.engine.seen();
     let running = seen.iter().filter(|c| c.state.is_running());
     let ground = Ground {
+        files: &[],
         schema: None,
         details: &look.engine.details(),
         running: &running.map(|c| (c.service.clone(), c.id.clone())).collect(),

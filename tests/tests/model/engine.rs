@@ -125,7 +125,8 @@ impl Engine {
             | Step::OpenDatabase
             | Step::Migrate { .. }
             | Step::ApplySql { .. }
-            | Step::PutBack => {}
+            | Step::PutBack
+            | Step::PutFiles { .. } => {}
         }
         Ok(Outcome::Done)
     }
@@ -256,6 +257,7 @@ impl Container {
             anonymous: Vec::new(),
             writable: BTreeSet::from([VOLUME.to_owned()]),
             homes: BTreeSet::new(),
+            started: None,
         }
     }
 }

@@ -124,6 +124,7 @@ pub(crate) fn request(wish: Wish) -> Request {
         config: Digest::of(b"config"),
         spec: Digest::of(b"spec"),
         accepted: now(),
+        files: [].into(),
         retries: 0,
     }
 }
@@ -147,6 +148,7 @@ pub(crate) fn generation(number: GenerationNumber, request: &Request, spec: &Sta
         judged: None,
         why: String::new(),
         schema: None,
+        files: [].into(),
         adopted: false,
         not_restorable: None,
     }

@@ -34,7 +34,7 @@ const fn proof(bug: Bug, invariant: u32, seed: u64, breaks: &'static str) -> Pro
 }
 
 /// All of them, by invariant.
-const PROOFS: [Proof; 53] = [
+const PROOFS: [Proof; 57] = [
     proof(
         Bug::OwnerIsNotAsked,
         1,
@@ -62,13 +62,19 @@ const PROOFS: [Proof; 53] = [
     proof(
         Bug::DowngradeByTheTarget,
         3,
-        31,
+        63,
         "a schema is taken back by the image that is gone to",
+    ),
+    proof(
+        Bug::OwnFileIsARequest,
+        4,
+        13,
+        "a file that the agent has put back counts as the operator's",
     ),
     proof(
         Bug::QuarantineIsNotAsked,
         4,
-        0,
+        3,
         "a request is not looked up in the quarantine",
     ),
     proof(
@@ -86,13 +92,13 @@ const PROOFS: [Proof; 53] = [
     proof(
         Bug::TargetWasNeverProven,
         5,
-        14,
+        83,
         "what was superseded on trial counts as good",
     ),
     proof(
         Bug::SchemaIsNotAsked,
         5,
-        40,
+        2,
         "nobody looks whether a target's schema fits",
     ),
     proof(
@@ -116,7 +122,7 @@ const PROOFS: [Proof; 53] = [
     proof(
         Bug::TargetIsNotThere,
         5,
-        28,
+        4,
         "nobody looks whether a target's images are there",
     ),
     proof(
@@ -141,7 +147,7 @@ const PROOFS: [Proof; 53] = [
     proof(
         Bug::RemovalIsBlamed,
         7,
-        51,
+        55,
         "a container that somebody removed fails the release",
     ),
     proof(
@@ -159,43 +165,61 @@ const PROOFS: [Proof; 53] = [
     proof(
         Bug::RowsStayBehind,
         8,
-        2,
+        0,
         "anonymous volumes are not carried over",
+    ),
+    proof(
+        Bug::FileIsNotKept,
+        8,
+        59,
+        "a file is replaced before its content is kept",
+    ),
+    proof(
+        Bug::EditIsOverwritten,
+        8,
+        15,
+        "a file that somebody is just editing is replaced",
+    ),
+    proof(
+        Bug::FilesStayBehind,
+        8,
+        20,
+        "what goes back leaves the files as the bad release has them",
     ),
     proof(
         Bug::TwoWriters,
         8,
-        0,
+        3,
         "every replacement starts before the old one stops",
     ),
     proof(
         Bug::DataChangeIsNotAsked,
         8,
-        6,
+        8,
         "another image gets at data without a question",
     ),
     proof(
         Bug::DataChangeIsTakenBack,
         8,
-        12,
+        8,
         "a failed deploy gives data back that the new image has written to",
     ),
     proof(
         Bug::HalfMigrationCounts,
         8,
-        7,
+        23,
         "a migration that failed half-way counts as one that did nothing",
     ),
     proof(
         Bug::BuiltUponWhatFailed,
         8,
-        179,
+        347,
         "what is tried when a downgrade has failed is begun on what that has left",
     ),
     proof(
         Bug::RowsAreNotCompared,
         8,
-        203,
+        279,
         "what a failed way back has changed in rows counts as nothing, where the schema is as it was",
     ),
     proof(
@@ -207,19 +231,19 @@ const PROOFS: [Proof; 53] = [
     proof(
         Bug::OldDatabaseGoes,
         8,
-        27,
+        3,
         "the database that a restored one takes the place of is dropped",
     ),
     proof(
         Bug::CopyGoesUnsaved,
         8,
-        31,
+        63,
         "the copy that a rollback has left is dropped before there is a backup of it",
     ),
     proof(
         Bug::CopyGoesUnread,
         8,
-        31,
+        63,
         "the copy that a rollback has left is dropped before its rows are kept for putting them back",
     ),
     proof(
@@ -231,7 +255,7 @@ const PROOFS: [Proof; 53] = [
     proof(
         Bug::RowsStayOut,
         8,
-        147,
+        183,
         "a release that brings a column back does not get what was in it",
     ),
     proof(
@@ -261,7 +285,7 @@ const PROOFS: [Proof; 53] = [
     proof(
         Bug::UnwrittenCounts,
         10,
-        38,
+        76,
         "what could not be written counts as written",
     ),
     proof(Bug::ValueInTheLog, 11, 0, "values of .env are logged"),
@@ -280,7 +304,7 @@ const PROOFS: [Proof; 53] = [
     proof(
         Bug::NameIsReasonEnough,
         12,
-        1,
+        0,
         "whoever has a name that is needed is removed",
     ),
     proof(
@@ -292,7 +316,7 @@ const PROOFS: [Proof; 53] = [
     proof(
         Bug::LetGoIsTouched,
         12,
-        19,
+        73,
         "a stack that was taken out of desired.toml is healed and deployed",
     ),
     proof(Bug::NoPatience, 13, 1, "what failed is tried again at once"),
@@ -300,37 +324,37 @@ const PROOFS: [Proof; 53] = [
     proof(
         Bug::HoldOutlivesItsReason,
         13,
-        24,
+        0,
         "a hold goes on when its reason is gone",
     ),
     proof(
         Bug::InFlightCountsAsDone,
         14,
-        4,
+        12,
         "the step that was in flight at a crash counts as done",
     ),
     proof(
         Bug::UndoCountsAsDone,
         14,
-        68,
+        3,
         "the undo that was in flight at a crash counts as done",
     ),
     proof(
         Bug::RestartForgetsTheFailure,
         15,
-        2,
+        0,
         "a restart of the agent forgets how long it has been failing",
     ),
     proof(
         Bug::WallClockCounts,
         15,
-        13,
+        40,
         "the failure is counted by the wall clock",
     ),
     proof(
         Bug::SilenceCounts,
         15,
-        6,
+        4,
         "time in which nothing was observed counts",
     ),
 ];

@@ -1,6 +1,8 @@
 //! What came up once and must not come again: told on purpose, on the same host as the stories, where no dice
 //! are thrown. Each case is asked for the laws as well.
 
+mod files;
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -53,6 +55,11 @@ pub(crate) fn trials() -> Vec<Trial> {
             "what_cannot_be_started_once_more_is_not_looked_at_for_ever",
             taken_port,
         ),
+        case("a_bad_value_in_env_is_rolled_back_alone", files::bad_env),
+        case("a_container_reads_its_configuration_again", files::bad_conf),
+        case("a_pinned_env_is_put_back", files::pinned_env),
+        case("what_somebody_writes_meanwhile_stays", files::meanwhile),
+        case("retry_brings_the_files_with_it", files::retried),
     ]
 }
 

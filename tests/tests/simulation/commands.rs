@@ -99,6 +99,8 @@ impl World {
                 number: 1,
                 image: once.image.clone(),
                 config: config_of(once.spec),
+                misled: None,
+                conf: None,
                 hash: None,
                 operation: Some(once.operation),
                 oneoff: true,

@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use agent::clock::Clock;
 use agent::database::{Database, Place};
+use agent::files::PutError;
 use agent::probe::{Prober, ServiceView};
 use async_trait::async_trait;
 use config::compose::Source;
 use config::read::ReadError;
 use config::settings::ProbeSettings;
+use state::files::FileOwner;
 use state::health::Sample;
 use state::journal::OpenOperation;
 use state::ledger::{LedgerError, MemoryStore, Objects, Store};
@@ -24,7 +26,7 @@ use state::time::Moment;
 use steadfast_tests::disk::{Disk, Fault};
 
 use crate::points;
-use crate::world::World;
+use crate::world::{World, millis};
 
 /// The world, shared between everything in it. One thread: the lock is never waited for.
 pub(crate) type Shared = Arc<Mutex<World>>;
@@ -134,13 +136,76 @@ impl Source for Files {
     }
 }
 
-/// The files, as the agent reads them.
-pub(crate) struct ReadByAgent(pub(crate) Shared);
+/// The files, as an agent reads and writes them.
+pub(crate) struct OfAgent {
+    pub(crate) world: Shared,
+    pub(crate) clocks: Arc<Clocks>,
+    /// What its ledger keeps.
+    pub(crate) objects: Objects,
+    pub(crate) agent: String,
+}
 
-impl Source for ReadByAgent {
+impl Source for OfAgent {
     fn read(&self, path: &Path) -> Result<Vec<u8>, ReadError> {
-        let files = Files(Arc::clone(&self.0));
-        dying(&self.0, "read file", || files.read(path))
+        let files = Files(Arc::clone(&self.world));
+        dying(&self.world, "read file", || files.read(path))
+    }
+}
+
+impl agent::files::Files for OfAgent {
+    fn owner(&self, path: &Path) -> Option<FileOwner> {
+        let root = FileOwner {
+            uid: 0,
+            gid: 0,
+            mode: 0o600,
+        };
+        lock(&self.world).files.contains_key(path).then_some(root)
+    }
+
+    fn written(&self, path: &Path) -> Option<i64> {
+        lock(&self.world).written.get(path).copied().map(millis)
+    }
+
+    fn put(&self, path: &Path, content: Option<&[u8]>, _: Option<FileOwner>) -> Result<(), PutError> {
+        let failed = |kind: std::io::ErrorKind| PutError::Io {
+            path: path.to_owned(),
+            source: kind.into(),
+        };
+        let mut world = lock(&self.world);
+        world.settle(self.clocks.elapsed());
+        let dies = world.dies(&["put file"]);
+        if dies == Some(false) {
+            drop(world);
+            kill();
+        }
+        let (full, broken) = (world.faults.full, world.faults.broken);
+        if world.dice.in_thousand(full) {
+            world.injected("file: disk full", format!("FULL {}", path.display()));
+            return Err(failed(std::io::ErrorKind::StorageFull));
+        }
+        let is_kept = |digest: &Digest| matches!(self.objects.get(digest), Ok(Some(_)));
+        world.putting(&self.agent, path, is_kept);
+        world.note(format!("  put {}", path.display()));
+        match content {
+            Some(content) => drop(world.files.insert(path.to_owned(), content.to_vec())),
+            None => drop(world.files.remove(path)),
+        }
+        world.changes += 1;
+        let now = world.now;
+        world.written.insert(path.to_owned(), now);
+        let unsure = world.dice.in_thousand(broken);
+        if dies.is_some() {
+            drop(world);
+            kill();
+        }
+        if unsure {
+            world.injected(
+                "file: io error, and it is there",
+                format!("UNSURE {}", path.display()),
+            );
+            return Err(failed(std::io::ErrorKind::Other));
+        }
+        Ok(())
     }
 }
 
@@ -433,10 +498,8 @@ impl Store for Ledger {
             if outcome.is_err() || !lock(&self.world).noted(changes) {
                 let after = self.kept.load(stack)?;
                 let error = outcome.as_ref().err().map(ToString::to_string);
-                let asked = after.request.iter().map(|request| &request.spec);
-                let specs = asked.chain(after.generations.iter().map(|generation| &generation.spec));
                 let mut world = lock(&self.world);
-                for spec in specs {
+                for spec in contents(&after) {
                     if world.laws.kept.contains(spec) {
                         continue;
                     }
@@ -510,6 +573,19 @@ impl Store for Ledger {
     fn ensure_reserve(&self) -> Result<bool, LedgerError> {
         Ok(true)
     }
+}
+
+/// The objects that a record cannot do without.
+pub(crate) fn contents(record: &StackRecord) -> impl Iterator<Item = &Digest> {
+    let request = record
+        .request
+        .iter()
+        .map(|request| (&request.spec, &request.files));
+    let all = request.chain(record.generations.iter().map(|g| (&g.spec, &g.files)));
+    all.flat_map(|(spec, files)| {
+        let files = files.values().filter_map(|file| file.content.as_ref());
+        [spec].into_iter().chain(files)
+    })
 }
 
 /// What the agent logs, into the trace.

@@ -12,6 +12,7 @@ use agent::engine::{
 use async_trait::async_trait;
 use state::name::{ContainerId, Digest, ImageId, StackName};
 use state::observed::ContainerState;
+use state::stack_spec::EnvValue;
 use state::stack_spec::{
     HealthcheckTest, Mount, NetworkSpec, RestartPolicy, ServiceSpec, StackSpec, VolumeSpec,
 };
@@ -171,6 +172,12 @@ pub(crate) fn config_of(spec: &ServiceSpec) -> Digest {
     Digest::of(&serde_json::to_vec(&spec).expect("a service is plain data"))
 }
 
+/// What a service is told that it does not know.
+pub(crate) fn misled(spec: &ServiceSpec) -> Option<String> {
+    let mut values = spec.environment.values().flatten().map(EnvValue::expose);
+    values.find(|value| value.starts_with("bad")).map(str::to_owned)
+}
+
 fn create(world: &mut World, new: &NewContainer<'_>) -> Result<ContainerId, EngineError> {
     if !world.images.contains_key(&new.image) {
         return Err(EngineError::NotFound {
@@ -226,6 +233,8 @@ fn create(world: &mut World, new: &NewContainer<'_>) -> Result<ContainerId, Engi
         number: new.number,
         image: new.image.clone(),
         config: config_of(new.spec),
+        misled: misled(new.spec),
+        conf: None,
         hash: Some(new.spec_hash.clone()),
         operation: Some(new.operation),
         oneoff: false,

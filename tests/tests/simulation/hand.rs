@@ -10,13 +10,13 @@ use agent::shared::ActKind;
 use config::settings::StackSettings;
 use state::backup::Proof;
 use state::journal::Progress;
-use state::name::{ContainerId, ImageId, ServiceName};
+use state::name::{ContainerId, Digest, ImageId, ServiceName};
 use state::observed::{Attachment, Carried, ContainerState, SchemaHead};
 use state::stack_spec::Mount;
 use state::step::Step;
 
 use crate::edges::{Clocks, Files, Shared, lock};
-use crate::engine::config_of;
+use crate::engine::{config_of, misled};
 use crate::laws::{Call, SERVICES};
 use crate::world::{Behaviour, Container, World};
 
@@ -28,8 +28,14 @@ pub(crate) const TAGS: [&str; 6] = ["v1", "v2", "v3", "v4", "v5", "v6"];
 pub(crate) enum Act {
     /// desired.toml asks for another tag.
     Ask,
-    /// An edit of `.env` that no release needs.
+    /// An edit of `.env` that no release needs, and that api may not understand.
     EditEnv,
+    /// An edit of what web is configured by, after which it may find nothing.
+    EditConf,
+    /// desired.toml pins `.env` as it is.
+    PinEnv,
+    /// Another version of a file is where the agent has put one: somebody has it from their editor.
+    WriteBack,
     /// desired.toml is half-written for a while.
     HalfWrite,
     /// The stack is taken out of desired.toml for a while.
@@ -113,9 +119,12 @@ impl Act {
 }
 
 /// The acts by weight.
-pub(crate) const ACTS: [(u32, Act); 30] = [
+pub(crate) const ACTS: [(u32, Act); 33] = [
     (30, Act::Ask),
     (5, Act::EditEnv),
+    (4, Act::EditConf),
+    (2, Act::WriteBack),
+    (2, Act::PinEnv),
     (4, Act::HalfWrite),
     (3, Act::TakeOut),
     (8, Act::Kill),
@@ -165,6 +174,8 @@ const ABOUT_BACKUPS: [(u32, Act); 3] = [
 
 pub(crate) const DESIRED: &str = "/etc/steadfast/desired.toml";
 pub(crate) const ENV: &str = "/srv/shop/.env";
+/// What web is configured by: a tracked file that it has mounted.
+pub(crate) const CONF: &str = "/srv/shop/web.conf";
 pub(crate) const COMPOSE: &str = "/srv/shop/compose.yaml";
 
 pub(crate) const COMPOSE_TEXT: &str = r#"
@@ -190,21 +201,32 @@ services:
     restart: unless-stopped
     depends_on: [api]
     ports: ["8080:80"]
+    volumes: ["./web.conf:/etc/web.conf:ro"]
 volumes: { data: {} }
 "#;
 
 /// Writes desired.toml.
 pub(crate) fn ask(world: &mut World, tag: &str) {
     let text = format!("[shop]\ntag = \"{tag}\"\n");
-    world.files.insert(DESIRED.into(), text.into_bytes());
+    world.write(DESIRED, text);
     world.let_go = None;
 }
 
+/// The level that api does not know.
+const MISLEADING: u64 = 4;
+
 /// Writes `.env`: how much api logs, and what the services with data are told.
 pub(crate) fn write_env(world: &mut World, secret: &str, (level, data): (u64, u64)) {
-    let text = format!("PASSWORD={secret}\nLOG_LEVEL=level{level}\nDATA_LEVEL={data}\n");
+    let told = if level == MISLEADING { "bad" } else { "level" };
+    let text = format!("PASSWORD={secret}\nLOG_LEVEL={told}{level}\nDATA_LEVEL={data}\n");
     world.env = (level, data);
-    world.files.insert(ENV.into(), text.into_bytes());
+    world.write(ENV, text);
+}
+
+/// Writes what web is configured by; in the last of four versions it finds nothing.
+pub(crate) fn write_conf(world: &mut World, version: u64) {
+    let finds = if version == 3 { "bad" } else { "good" };
+    world.write(CONF, format!("version {version} is {finds}"));
 }
 
 /// Makes the images: on this host, only in the registry, or nowhere.
@@ -418,6 +440,8 @@ fn make_by_compose(
         number: 1,
         image,
         config: config_of(spec),
+        misled: misled(spec),
+        conf: None,
         hash: None,
         operation: None,
         oneoff: false,
@@ -481,7 +505,9 @@ fn foreign(name: &str, project: Option<&str>, image: ImageId) -> Container {
         },
         number: 1,
         image,
-        config: state::name::Digest::of(b"theirs"),
+        config: Digest::of(b"theirs"),
+        misled: None,
+        conf: None,
         hash: None,
         operation: None,
         oneoff: false,
@@ -646,8 +672,42 @@ pub(crate) fn act(
             Consequence::Files
         }
         Act::EditEnv => {
-            let levels = (world.dice.number(0..4), world.env.1);
+            let levels = (world.dice.number(0..5), world.env.1);
             write_env(world, secret, levels);
+            Consequence::Files
+        }
+        Act::EditConf => {
+            let version = world.dice.number(0..4);
+            write_conf(world, version);
+            Consequence::Files
+        }
+        Act::PinEnv => {
+            let tag = *world.dice.one(&TAGS).unwrap_or(&"v1");
+            let env = world.files.get(Path::new(ENV)).map(|bytes| Digest::of(bytes));
+            let Some(env) = env else { return Consequence::None };
+            world.note(format!("== asks for {tag}, and .env as it is"));
+            world.write(
+                DESIRED,
+                format!("[shop]\ntag = \"{tag}\"\nenv = \"sha256:{}\"\n", env.as_str()),
+            );
+            world.let_go = None;
+            Consequence::Files
+        }
+        Act::WriteBack => {
+            let record = world.laws.record.as_ref();
+            let own = record.and_then(|record| record.request.as_ref().map(|request| &request.files));
+            let own: Vec<_> = own.into_iter().flatten().collect();
+            let one = own.iter().find(|(path, file)| {
+                let is = world.files.get(*path).map(|bytes| Digest::of(bytes));
+                is != file.content && path.as_path() != Path::new(COMPOSE)
+            });
+            let Some(((path, _), text)) = one
+                .and_then(|(path, file)| Some(((path, file), world.versions.get(file.content.as_ref()?)?)))
+            else {
+                return Consequence::None;
+            };
+            let (path, text) = (path.display().to_string(), text.clone());
+            world.write(&path, text);
             Consequence::Files
         }
         Act::EditData => {
@@ -662,7 +722,7 @@ pub(crate) fn act(
             );
             let text = format!("[shop]\ntag = \"{tag}\"\n[shop.services]\nweb = \"{web}\"\n");
             world.note(format!("== asks for {tag}, and web {web}"));
-            world.files.insert(DESIRED.into(), text.into_bytes());
+            world.write(DESIRED, text);
             world.let_go = None;
             Consequence::Files
         }
@@ -681,13 +741,11 @@ pub(crate) fn act(
             Consequence::None
         }
         Act::HalfWrite => {
-            world.files.insert(DESIRED.into(), b"[shop]\ntag = \"v".to_vec());
+            world.write(DESIRED, "[shop]\ntag = \"v");
             Consequence::FilesTwice(world.some_time(1..90))
         }
         Act::TakeOut => {
-            world
-                .files
-                .insert(DESIRED.into(), b"[other]\ntag = \"v1\"\n".to_vec());
+            world.write(DESIRED, "[other]\ntag = \"v1\"\n");
             world.let_go = Some(world.now);
             Consequence::FilesTwice(world.some_time(1..400))
         }

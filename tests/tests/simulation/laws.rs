@@ -3,11 +3,13 @@
 
 mod blame;
 mod ending;
+mod files;
 mod judging;
 mod schema;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::path::Path;
 use std::time::Duration;
 
 use agent::engine::NewContainer;
@@ -59,6 +61,8 @@ pub(crate) enum Call<'a> {
     Verify,
     /// What an operation has taken out of the database.
     PutIn(u64),
+    /// A file of the operator's.
+    PutFile(&'a Path),
 }
 
 impl fmt::Display for Call<'_> {
@@ -93,6 +97,7 @@ impl fmt::Display for Call<'_> {
             Self::BackUp => f.write_str("  back up"),
             Self::PutIn(of) => write!(f, "  put in what {of} has taken out"),
             Self::Verify => f.write_str("  restore the backup"),
+            Self::PutFile(path) => write!(f, "  put {}", path.display()),
         }
     }
 }
@@ -136,6 +141,7 @@ impl Call<'_> {
             | (Self::Release, Step::ReleaseImages { .. })
             | (Self::RunOnce(_), Step::ReadMigrations { .. } | Step::ReadLosses { .. } | Step::Migrate { .. })
             | (Self::PutIn(_), Step::PutIn { .. })
+            | (Self::PutFile(_), Step::PutFiles { .. })
             | (Self::EndOnce(_), Step::Migrate { .. } | Step::ApplySql { .. } | Step::PutBack)
             | (
                 Self::CloseDatabase,
@@ -204,6 +210,8 @@ pub(crate) struct Laws {
     writers: BTreeMap<String, ImageId>,
     /// Where the rows of each replica are, by target.
     rows: BTreeMap<(ServiceName, u32), BTreeMap<String, String>>,
+    /// Every version of a file that was part of a request.
+    pub(crate) taken_up: BTreeSet<Digest>,
     /// What was seen to be kept since the last power cut: nothing else takes it away.
     pub(crate) kept: BTreeSet<Digest>,
 }
@@ -413,6 +421,7 @@ impl World {
         if !changes.iter().all(|change| matches!(change, Change::Health(_))) {
             self.writes += 1;
         }
+        self.was_asked_for(&before, changes);
         self.keeps_quarantine(&before, &after, changes);
         self.flips_rightly(&before.health, &after.health, &terms);
         let mut open = before.operation.clone();
@@ -738,7 +747,15 @@ impl World {
             "db" => self.now < self.sick_until,
             service => self.answer(&before.stack, service).is_err(),
         };
-        let services = known.chain(["api", "web", "db"].into_iter().filter(ill));
+        // What a probe has said last may not be durable yet, and over in the next moment.
+        let said = self
+            .answers
+            .iter()
+            .filter(|(_, answers)| answers.last().is_some_and(|(_, failed)| *failed));
+        let said = said.map(|(name, _)| name.as_str().trim_start_matches("service-"));
+        let services = known
+            .chain(said)
+            .chain(["api", "web", "db"].into_iter().filter(ill));
         services.flat_map(reach).copied().collect()
     }
 

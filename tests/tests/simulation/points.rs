@@ -12,7 +12,7 @@ use crate::world::World;
 
 /// Every kind of place. Changes through the engine, what is asked of it, what is read elsewhere, and what is written
 /// to the ledger.
-pub(crate) const PLACES: [&str; 69] = [
+pub(crate) const PLACES: [&str; 71] = [
     "create container",
     "start container",
     "unpause container",
@@ -47,6 +47,7 @@ pub(crate) const PLACES: [&str; 69] = [
     "take place",
     "open database",
     "read file",
+    "put file",
     "read object",
     "put object",
     "load record",
@@ -62,6 +63,7 @@ pub(crate) const PLACES: [&str; 69] = [
     "write quarantine",
     "write lift",
     "write open",
+    "write placed files",
     "write started",
     "write done",
     "write failed",
@@ -122,6 +124,7 @@ pub(crate) fn of_call(call: &Call<'_>) -> &'static str {
         Call::BackUp => "back up",
         Call::Verify => "verify backup",
         Call::PutIn(_) => "put rows in",
+        Call::PutFile(_) => "put file",
     }
 }
 
@@ -158,6 +161,8 @@ pub(crate) fn of_change(change: &Change) -> &'static str {
         Change::Bar(Some(_)) => "write bar",
         Change::Bar(None) => "write end of bar",
         Change::Wrote(..) => "write what runs",
+        Change::Place(_) => "write placed files",
+        Change::Edited(_) => "write edited files",
         Change::Collect(_) => RARE,
     }
 }

@@ -25,14 +25,14 @@ pub(crate) mod deaths;
 pub(crate) mod tales;
 
 use crate::database::{Data, Server, Stays, manual};
-use crate::edges::{Clocks, Files, Killed, Ledger, Log, Probes, ReadByAgent, Schema, Shared, lock};
+use crate::edges::{Clocks, Files, Killed, Ledger, Log, OfAgent, Probes, Schema, Shared, contents, lock};
 use crate::engine::Simulated;
 use crate::hand::{self, Act, Consequence};
 use crate::laws::Terms;
 use crate::scenes::{self, Cue};
 use crate::world::{Faults, World};
 
-const SECRET: &str = "hunter2-never-to-be-seen";
+pub(crate) const SECRET: &str = "hunter2-never-to-be-seen";
 pub(crate) const IDENTITY: &str = "agent-one";
 const STATE: &str = "/state";
 const RIVAL: &str = "agent-two";
@@ -174,6 +174,7 @@ settle = "5s"
 directory = "/srv/shop"
 compose = ["compose.yaml"]
 env_file = ".env"
+track = ["web.conf"]
 
 [stack.shop.database]
 service = "db"
@@ -315,9 +316,8 @@ pub(crate) fn host(shared: &Shared) -> Host {
         budget_per: trial.budget_per,
         secret: SECRET.to_owned(),
     });
-    world
-        .files
-        .insert(hand::COMPOSE.into(), hand::COMPOSE_TEXT.as_bytes().to_vec());
+    world.write(hand::COMPOSE, hand::COMPOSE_TEXT);
+    hand::write_conf(world, 0);
     hand::write_env(world, SECRET, (0, 0));
     hand::ask(world, hand::TAGS[0]);
     Host {
@@ -491,7 +491,12 @@ impl Host {
                 stray: identity != IDENTITY,
             }),
             clock: Arc::clone(&self.clocks) as Arc<dyn agent::clock::Clock>,
-            source: Arc::new(ReadByAgent(Arc::clone(&self.world))),
+            files: Arc::new(OfAgent {
+                world: Arc::clone(&self.world),
+                clocks: Arc::clone(&self.clocks),
+                objects: Objects::open(Arc::new(self.disk.clone()), Path::new(STATE)).expect("a disk"),
+                agent: identity.to_owned(),
+            }),
             store: ledger,
         };
         lock(&self.world).note(format!("{identity} starts"));
@@ -738,8 +743,7 @@ impl Host {
             .cut(|of| usize::try_from(world.dice.number(0..of as u64)).unwrap_or(0));
         let objects = Objects::open(Arc::new(self.disk.clone()), Path::new(STATE)).expect("a disk");
         let record = self.record();
-        let asked = record.request.iter().map(|request| &request.spec);
-        for digest in asked.chain(record.generations.iter().map(|g| &g.spec)) {
+        for digest in contents(&record) {
             match objects.get(digest) {
                 Ok(Some(_)) => {}
                 other => {
@@ -890,6 +894,7 @@ impl Host {
         if is_excused(&record) {
             return;
         }
+        world.has_its_files(&record);
         let left: Vec<String> = world
             .containers
             .values()

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use state::name::{ContainerId, Digest, ImageId, ServiceName, StackName};
@@ -15,6 +15,7 @@ use state::stack_spec::RestartPolicy;
 use crate::commands::Commands;
 use crate::database::Data;
 use crate::dice::Dice;
+use crate::hand::CONF;
 use crate::laws::Laws;
 use crate::points::Points;
 use crate::scenes::Beat;
@@ -60,6 +61,10 @@ pub(crate) struct Container {
     pub(crate) writable: BTreeSet<String>,
     pub(crate) ports: BTreeSet<u16>,
     pub(crate) checked: bool,
+    /// The level of its log that it was made with, and does not know.
+    pub(crate) misled: Option<String>,
+    /// What it has read of its configuration, when it was started.
+    pub(crate) conf: Option<Vec<u8>>,
     /// Stopped by somebody, so that a restarted engine leaves `unless-stopped` alone.
     pub(crate) stopped: bool,
 }
@@ -114,6 +119,15 @@ pub(crate) struct World {
     pub(crate) keepers: BTreeSet<(StackName, ImageId)>,
     pub(crate) commands: Commands,
     pub(crate) files: BTreeMap<PathBuf, Vec<u8>>,
+    /// When somebody last wrote back by hand what the release has that runs: who was started before may have read what
+    /// was there in between, and nobody can tell.
+    pub(crate) undone: Option<Duration>,
+    /// When what is in a file was written.
+    pub(crate) written: BTreeMap<PathBuf, Duration>,
+    /// Every version of a file that somebody has written.
+    pub(crate) versions: BTreeMap<Digest, Vec<u8>>,
+    /// When somebody has written to a file since a request was last taken up.
+    pub(crate) asked_for: Option<Duration>,
     /// The levels in `.env`.
     pub(crate) env: (u64, u64),
     pub(crate) schema: SchemaHead,
@@ -183,6 +197,10 @@ impl World {
             keepers: BTreeSet::new(),
             commands: Commands::default(),
             files: BTreeMap::new(),
+            undone: None,
+            written: BTreeMap::new(),
+            versions: BTreeMap::new(),
+            asked_for: Some(Duration::ZERO),
             env: (0, 0),
             schema: SchemaHead::NoTable,
             data: Data::new(seed),
@@ -248,6 +266,21 @@ impl World {
     /// So many seconds of the real pace, at this one.
     pub(crate) fn some_time(&mut self, seconds: Range<u64>) -> Duration {
         self.pace.span(Duration::from_secs(self.dice.number(seconds)))
+    }
+
+    /// Somebody writes a file.
+    pub(crate) fn write(&mut self, path: &str, text: impl Into<Vec<u8>>) {
+        self.asked_for = Some(self.now);
+        let text = text.into();
+        self.versions.insert(Digest::of(&text), text.clone());
+        let digest = Some(Digest::of(&text));
+        let current = self.laws.record.as_ref().and_then(|record| record.current());
+        let of_current = current.and_then(|current| current.files.get(Path::new(path)));
+        if of_current.is_some_and(|file| file.content == digest) {
+            self.undone = Some(self.now);
+        }
+        self.written.insert(path.into(), self.now);
+        self.files.insert(path.into(), text);
     }
 
     pub(crate) fn is_away(&self) -> bool {
@@ -356,6 +389,7 @@ impl World {
             anonymous: container.anonymous.clone(),
             writable: container.writable.clone(),
             homes: BTreeSet::new(),
+            started: container.started.map(millis),
         }
     }
 
@@ -390,6 +424,8 @@ impl World {
             container.started = Some(now);
             container.first_started.get_or_insert(now);
             container.stopped = false;
+            let reads = container.service.as_str() == "web";
+            container.conf = self.files.get(Path::new(CONF)).filter(|_| reads).cloned();
         }
         self.laws.no_two_writers(&self.containers);
         self.migrates_as_it_starts(id);
@@ -460,6 +496,12 @@ impl World {
         if broken {
             return Err(format!("{service}: status 500"));
         }
+        if let Some(level) = &container.misled {
+            return Err(format!("{service}: there is no level {level}"));
+        }
+        if container.conf.as_ref().is_some_and(|conf| conf.ends_with(b"bad")) {
+            return Err(format!("{service}: status 404"));
+        }
         if container.checked && self.now < self.sick_until {
             return Err(format!("{service}: unhealthy by its own HEALTHCHECK"));
         }
@@ -477,4 +519,9 @@ impl World {
         }
         Ok(())
     }
+}
+
+/// A moment of the world, as its clocks would say it that nobody sets.
+pub(crate) fn millis(at: Duration) -> i64 {
+    i64::try_from(at.as_millis()).unwrap_or(i64::MAX)
 }

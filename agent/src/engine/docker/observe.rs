@@ -189,6 +189,10 @@ pub(super) fn detail(seen: ContainerInspectResponse) -> Result<Option<ContainerD
     let host = config.hostname.unwrap_or_default();
     let by_itself = |alias: &String| *alias == host || (alias.len() >= 12 && id.starts_with(alias.as_str()));
     let life = life(seen.state.as_ref());
+    let started = seen
+        .state
+        .as_ref()
+        .and_then(|state| started(state.started_at.as_deref()?));
     let Some(mut summary) = identify(seen.id, &name, seen.image, &labels, life)? else {
         return Ok(None);
     };
@@ -207,8 +211,15 @@ pub(super) fn detail(seen: ContainerInspectResponse) -> Result<Option<ContainerD
         networks,
         anonymous: anonymous(&mounts),
         writable: writable(&mounts),
+        started,
         summary,
     }))
+}
+
+/// A moment in milliseconds; the zero time is how the engine says "never".
+fn started(at: &str) -> Option<i64> {
+    let at: jiff::Timestamp = at.parse().ok()?;
+    (at.as_second() > 0).then(|| at.as_millisecond())
 }
 
 /// The containers whose namespaces it shares. One whose volumes it shares need not run.

@@ -60,6 +60,7 @@ pub(super) fn request(n: u64) -> Request {
         config: Digest::of(b"config"),
         spec: Digest::of(b"spec"),
         accepted: at(n),
+        files: [].into(),
         retries: 1,
     }
 }
@@ -93,6 +94,7 @@ pub(super) fn generation(n: u64) -> Generation {
         judged: None,
         why: "asked for".into(),
         schema: None,
+        files: [].into(),
         adopted: n == 1,
         not_restorable: (n == 1).then(|| "found by the way".into()),
     }

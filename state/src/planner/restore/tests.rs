@@ -31,6 +31,7 @@ fn running(n: u64, of: &str, restart: RestartPolicy) -> ContainerDetail {
         anonymous: Vec::new(),
         writable: BTreeSet::new(),
         homes: BTreeSet::new(),
+        started: None,
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::backup::BackupId;
 use crate::drift::{Drift, Wanted};
+use crate::files::FileChange;
 use crate::fixture::{container, image, service, stack};
 use crate::instead::Instead;
 use crate::integrity::Check;
@@ -70,6 +71,8 @@ pub(super) struct Case {
     pub(super) returns: Vec<Return>,
     pub(super) checks: Vec<Check>,
     pub(super) counts: bool,
+    /// The files that have to be put.
+    pub(super) files: Vec<FileChange>,
     /// The service that the database runs as.
     pub(super) database: Option<ServiceName>,
 }
@@ -85,6 +88,7 @@ impl Case {
                 hashes: names().map(|name| (name, String::from("new"))).collect(),
                 images: names().map(|name| (name, image(2))).collect(),
                 spec: spec.into(),
+                files: BTreeMap::new(),
             },
             details: BTreeMap::new(),
             drift: Vec::new(),
@@ -98,6 +102,7 @@ impl Case {
             returns: Vec::new(),
             checks: Vec::new(),
             counts: false,
+            files: Vec::new(),
             database: Some(service("db")),
         }
     }
@@ -146,6 +151,7 @@ impl Case {
             }],
             anonymous: Vec::new(),
             writable: BTreeSet::new(),
+            started: Some(0),
             homes: BTreeSet::new(),
         };
         change(&mut detail);
@@ -251,6 +257,7 @@ impl Case {
     pub(super) fn plan(&self) -> Result<Plan, Unplannable> {
         let carried = std::collections::BTreeMap::new();
         let ground = Ground {
+            files: &self.files,
             carried: &carried,
             details: &self.details,
             running: &BTreeMap::from([(service("db"), container(0xd))]),

@@ -110,6 +110,7 @@ fn any_wanted(dice: &mut Dice<'_>) -> Wanted {
         hashes: names().map(|name| (name, String::from("new"))).collect(),
         images: names().map(|name| (name, image(2))).collect(),
         spec: spec.into(),
+        files: BTreeMap::new(),
     }
 }
 

@@ -231,6 +231,7 @@ impl World {
             .collect();
         let carried = std::collections::BTreeMap::new();
         let ground = Ground {
+            files: &[],
             carried: &carried,
             details: &details,
             running: &running,
@@ -303,5 +304,6 @@ fn inspect(id: &ContainerId, container: &Container) -> ContainerDetail {
             .into_iter()
             .collect(),
         homes: container.lives_in.iter().map(ToString::to_string).collect(),
+        started: None,
     }
 }

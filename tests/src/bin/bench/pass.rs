@@ -66,7 +66,9 @@ impl Crowd {
         let spec = read.spec.services.get(&service).context("no service")?;
         let engine = &bench.edges.engine;
         let image = engine.image(&format!("{IMAGE}:v1")).await?.context("no image")?;
-        let hash = key.spec_hash(&read.spec, &service, &image).context("no hash")?;
+        let hash = key
+            .spec_hash(&read.spec, &service, &image, &read.versions)
+            .context("no hash")?;
         let (read, service, image, hash) = (&read, &service, &image, &hash);
         stream::iter(1..=most)
             .map(|number| async move {

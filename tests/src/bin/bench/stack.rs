@@ -10,13 +10,14 @@ use agent::backup::{self, Archive};
 use agent::clock::SystemClock;
 use agent::database::Postgres;
 use agent::engine::DockerEngine;
+use agent::files::HostDisk;
 use agent::inputs;
 use agent::probe::NetProber;
 use agent::reconcile::{Edges, Inbox, Nudge, Stack, Wish};
 use agent::rows::Keeper;
 use agent::shared::Shared;
 use anyhow::{Context as _, Result, anyhow, bail};
-use config::compose::Disk;
+
 use config::settings::{self, Settings};
 use state::durable::HostFiles;
 use state::ledger::{Ledger, Store};
@@ -94,7 +95,7 @@ impl Bench {
             maintenance: postgres,
             prober: Arc::new(NetProber::new().map_err(|error| anyhow!(error))?),
             clock,
-            source: Arc::new(Disk),
+            files: Arc::new(HostDisk::default()),
             store,
         });
         let name: StackName = name.parse()?;
@@ -135,7 +136,7 @@ impl Bench {
     fn read_wish(&mut self) -> Result<()> {
         let path = &self.settings.agent.desired;
         let known = &self.settings.stacks;
-        let desired = inputs::read_desired(&*self.edges.source, path, known).map_err(|p| anyhow!("{p:?}"))?;
+        let desired = inputs::read_desired(&*self.edges.files, path, known).map_err(|p| anyhow!("{p:?}"))?;
         let wish = desired.get(&self.name).cloned().context("no entry")?;
         self.stack.wish(Wish::Asked(Box::new(wish)));
         Ok(())

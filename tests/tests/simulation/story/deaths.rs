@@ -459,6 +459,7 @@ async fn goes_on(host: &mut Host) -> Result<()> {
 }
 
 async fn rolls_back(host: &mut Host) -> Result<()> {
+    hand::write_conf(&mut lock(&host.world), 1);
     host.ask_for_v2(Behaviour::Broken);
     host.live_until("v2 was left", |host| {
         matches!(host.record().standing, Standing::Quarantined(_))
@@ -505,9 +506,7 @@ async fn by_hand(host: &mut Host) -> Result<()> {
     host.order_until(ActKind::Retry, |record| record.quarantine.is_empty())
         .await?;
     host.live_until_good("v2").await?;
-    lock(&host.world)
-        .files
-        .insert(hand::DESIRED.into(), b"[other]\ntag = \"v1\"\n".to_vec());
+    lock(&host.world).write(hand::DESIRED, "[other]\ntag = \"v1\"\n");
     host.tell_files();
     host.live_until("it is let go", |host| host.record().let_go.is_some())
         .await?;

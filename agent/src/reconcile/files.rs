@@ -1,0 +1,245 @@
+//! The operator's files: which version of each is meant, what is kept of it, and what has to be put so that the disk has
+//! the release that runs, whole.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use config::compose::Source;
+use config::read::ReadError;
+use state::desired::EnvWish;
+use state::drift::Wanted;
+use state::files::{
+    FileChange, OnDisk, Placed, ReleaseFile, ReleaseFiles, put_already, still_placed, to_put,
+};
+use state::name::Digest;
+use state::record::{Change, Standing};
+use state::time::Moment;
+
+use super::attend::End;
+use super::{Stack, Stop};
+use crate::backoff::Backoff;
+use crate::files::Own;
+use crate::inputs::Inputs;
+use crate::shared::Difference;
+
+/// Who has left the files alone for so long is not fought with.
+const PATIENCE: Duration = Duration::from_secs(5 * 60);
+
+impl Stack {
+    /// What reads the files as the operator means them, where `.env` is wished for so; and what was really there.
+    pub(super) fn with_own<T>(&self, env: &EnvWish, read: impl FnOnce(&dyn Source) -> T) -> (T, OnDisk) {
+        let (own, placed) = (self.own_files(), self.placed());
+        let (path, pin) = (self.settings.env_file.path(), self.pinned_env(env));
+        let pin = pin.as_ref().map(|content| (path, content));
+        let source = Own::of(&*self.edges.files, &*self.edges.store, (&own, &placed), pin);
+        let done = read(&source);
+        (done, source.seen())
+    }
+
+    /// What is on the disk at these paths, as far as it can be read.
+    fn on_disk<'p>(&self, paths: impl Iterator<Item = &'p PathBuf>) -> OnDisk {
+        let is = |path: &PathBuf| match self.edges.files.read(path) {
+            Ok(bytes) => Some((path.clone(), Some(Digest::of(&bytes)))),
+            Err(ReadError::Absent { .. }) => Some((path.clone(), None)),
+            Err(_) => None,
+        };
+        paths.filter_map(is).collect()
+    }
+
+    /// The operator's version of every file, as the request in force has it.
+    pub(super) fn own_files(&self) -> ReleaseFiles {
+        let request = self.record.request.as_ref();
+        request.map(|request| request.files.clone()).unwrap_or_default()
+    }
+
+    /// What the agent has put, also in the operation that is open.
+    pub(super) fn placed(&self) -> Placed {
+        self.record.placed()
+    }
+
+    /// The content that `.env` is pinned to, where it is kept.
+    pub(super) fn pinned_env(&self, wish: &EnvWish) -> Option<Digest> {
+        let path = self.settings.env_file.path();
+        match wish {
+            EnvWish::Current => None,
+            EnvWish::Sha256(digest) => Some(digest.clone()).filter(|digest| self.is_kept(digest)),
+            EnvWish::Short(id) => {
+                let key = self.edges.store.host_key();
+                let request = self.record.request.iter().map(|request| &request.files);
+                let all = request.chain(self.record.generations.iter().map(|g| &g.files));
+                let versions = all.filter_map(|files| files.get(path)?.content.as_ref());
+                let mut fits =
+                    versions.filter(|content| key.env_id(content).as_str().starts_with(id.as_str()));
+                fits.next().filter(|digest| self.is_kept(digest)).cloned()
+            }
+        }
+    }
+
+    fn is_kept(&self, digest: &Digest) -> bool {
+        matches!(self.edges.store.object(digest), Ok(Some(_)))
+    }
+
+    /// Keeps the content of every file of a request, before that is in force. `None`: one of them was written to since it
+    /// was read.
+    pub(super) fn keep_files(
+        &self,
+        inputs: &Inputs,
+        source: &dyn Source,
+    ) -> Result<Option<ReleaseFiles>, Stop> {
+        let mut kept = ReleaseFiles::new();
+        for (path, file) in &inputs.versions {
+            if let Some(content) = &file.content {
+                match source.read(path) {
+                    Ok(bytes) if Digest::of(&bytes) == *content => {
+                        self.edges.store.put_object(&bytes)?;
+                    }
+                    _ => return Ok(None),
+                }
+            }
+            let owner = self.edges.files.owner(path);
+            let before = self
+                .record
+                .request
+                .as_ref()
+                .and_then(|request| request.files.get(path));
+            let owner = owner.or_else(|| before.and_then(|before| before.owner));
+            kept.insert(
+                path.clone(),
+                ReleaseFile {
+                    owner,
+                    ..file.clone()
+                },
+            );
+        }
+        Ok(Some(kept))
+    }
+
+    /// The files that somebody has written to since the agent put them.
+    pub(super) fn edited(&self, disk: &OnDisk) -> Option<Change> {
+        let still = still_placed(&self.record.placed, disk);
+        let edited: BTreeSet<PathBuf> = self
+            .record
+            .placed
+            .keys()
+            .filter(|path| !still.contains_key(*path))
+            .cloned()
+            .collect();
+        (!edited.is_empty()).then_some(Change::Edited(edited))
+    }
+
+    /// What has to be put so that a release is there whole.
+    pub(super) fn files_to_put(&self, wanted: &Wanted) -> Vec<FileChange> {
+        let disk = self.on_disk(wanted.files.keys());
+        let mut own = self.own_files();
+        // Whoever has pinned it wants it back, whatever is there.
+        if let Some(path) = self.pinned_path()
+            && let Some(is) = disk.get(path)
+            && wanted.files.get(path).map(|file| &file.content) == own.get(path).map(|file| &file.content)
+        {
+            own.entry(path.to_owned())
+                .and_modify(|file| file.content.clone_from(is));
+        }
+        let mut changes = to_put(&wanted.files, &own, &self.placed(), &disk);
+        let before = self.record.current().map(|current| &current.files);
+        changes.extend(
+            before
+                .into_iter()
+                .flat_map(|before| put_already(&wanted.files, before, &disk)),
+        );
+        for change in &mut changes {
+            change.written = self.edges.files.written(&change.path);
+        }
+        changes
+    }
+
+    /// The env file, where the request in force pins it.
+    fn pinned_path(&self) -> Option<&Path> {
+        let request = self.record.request.as_ref()?;
+        (request.desired.env != EnvWish::Current).then(|| self.settings.env_file.path())
+    }
+
+    /// Whether the disk may have other files than what runs, with nobody asking for them.
+    pub(super) fn may_have_others(&self) -> bool {
+        let quarantined = matches!(self.record.standing, Standing::Quarantined(_));
+        let pinned = self.pinned_path().is_some();
+        self.record.standing != Standing::Pending && (quarantined || pinned || !self.record.placed.is_empty())
+    }
+
+    /// Puts the files that are not as the release has them that runs. What somebody is just editing is left alone: it is
+    /// a request, as soon as it is quiet.
+    pub(super) async fn put_files_right(&mut self) -> Result<(), Stop> {
+        self.file_drift.clear();
+        if !self.may_have_others()
+            || self.record.operation.is_some()
+            || self.is_left_alone()
+            || self.settle_left.is_some()
+        {
+            return Ok(());
+        }
+        let Some(wanted) = self.wanted()? else {
+            return Ok(());
+        };
+        let changes = self.files_to_put(&wanted);
+        let differs = |change: &FileChange| {
+            format!(
+                "the {} {} is not that of what runs",
+                change.role,
+                change.path.display()
+            )
+        };
+        self.file_drift = changes.iter().map(differs).collect();
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let now = self.now();
+        let quiet = |at: &Moment| now.since(at).is_some_and(|age| age > PATIENCE);
+        let put = self.files_put.take().filter(|(_, at)| !quiet(at));
+        if let Some((backoff, at)) = put {
+            let left = now.until(&at);
+            self.files_put = Some((backoff, at));
+            if !left.is_zero() {
+                let left = state::decide::span(left);
+                self.waits
+                    .push(format!("the next try to put files back, in {left}"));
+                return Ok(());
+            }
+        }
+        let mut backoff = self
+            .files_put
+            .take()
+            .map_or_else(|| Backoff::new(0.0), |(backoff, _)| backoff);
+        let at = now.plus(backoff.next());
+        self.files_put = Some((backoff, at));
+        let differs = |change: &FileChange| {
+            let (path, role) = (change.path.display(), change.role);
+            format!(
+                "{path} is another {role} than that of generation {}",
+                wanted.generation
+            )
+        };
+        let words: Vec<String> = changes.iter().map(differs).collect();
+        let end = self.mend_for(&wanted, &[], &words.join("; ")).await?;
+        if let End::Failed { why, .. } = end {
+            self.waits.push(format!("another try to put files back: {why}"));
+        }
+        self.file_drift.clear();
+        Ok(())
+    }
+
+    /// The files that the disk has otherwise than they were asked for, or than what runs has them.
+    pub(super) fn files_shown(&self) -> Vec<Difference> {
+        let own = self.own_files();
+        let put = self.record.placed.iter().filter_map(|(path, content)| {
+            let file = own.get(path).filter(|file| file.content != *content)?;
+            Some(format!(
+                "the {} {} is as what runs has it; the version that is asked for is kept, and comes with what is applied next",
+                file.role,
+                path.display()
+            ))
+        });
+        let others = self.file_drift.iter().cloned();
+        let all = others.chain(put);
+        all.map(|what| Difference { service: None, what }).collect()
+    }
+}

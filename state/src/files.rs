@@ -1,0 +1,257 @@
+//! The operator's own files that a release is made of: `.env`, Compose and tracked files. Which version of each
+//! belongs to a release, what the agent itself has put there, and which of them have to be put back. Their
+//! contents are objects; nothing here reads a disk.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::bug::{self, Bug};
+use crate::name::Digest;
+use crate::time::Moment;
+
+/// What a file is to a release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// `.env` of the stack, or an `env_file` of a service: its content is a secret.
+    Env,
+    /// A Compose file, or one that it extends or includes.
+    Compose,
+    /// A file of `track`.
+    Tracked,
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Env => "env file",
+            Self::Compose => "Compose file",
+            Self::Tracked => "tracked file",
+        })
+    }
+}
+
+/// Whose a file is, and who may do what with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileOwner {
+    /// Numeric user id.
+    pub uid: u32,
+    /// Numeric group id.
+    pub gid: u32,
+    /// Permission bits, at most `0o7777`.
+    pub mode: u32,
+}
+
+/// One file of a release.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReleaseFile {
+    /// What it is.
+    pub role: Role,
+    /// The object that holds its content; `None`: there is no such file.
+    pub content: Option<Digest>,
+    /// Whose it was, for where it has to be made anew. It is no part of the release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<FileOwner>,
+}
+
+/// The files of a release, by their absolute paths. Empty: nobody has written down which they were.
+pub type ReleaseFiles = BTreeMap<PathBuf, ReleaseFile>;
+
+/// What the agent has put at these paths, in the place of the operator's own version.
+pub type Placed = BTreeMap<PathBuf, Option<Digest>>;
+
+/// One file that is put where another version of it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileChange {
+    /// The file.
+    pub path: PathBuf,
+    /// What it is.
+    pub role: Role,
+    /// The content that is there; whatever else is there by then is left alone.
+    pub from: Option<Digest>,
+    /// The content that it gets; `None`: it goes.
+    pub to: Option<Digest>,
+    /// Whose it is, where it has to be made anew; a file that is there keeps its owner and mode.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<FileOwner>,
+    /// Whether what is there is the operator's, and not what the agent has put there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub theirs: bool,
+    /// Whether this gives the operator back what was theirs.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub gives_back: bool,
+    /// When what is there was written, in milliseconds of the wall clock: whoever was started since has read it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub written: Option<i64>,
+}
+
+/// Two moments of one clock, told by two programs, may be so many milliseconds apart.
+const SLACK_MS: i64 = 1000;
+
+impl FileChange {
+    /// Whether a container has read what is there that sees this `source` of the host and was started at `started`.
+    /// Where nobody can say when, it may have.
+    pub fn was_read(&self, source: &Path, started: Option<i64>) -> bool {
+        let since = started.zip(self.written);
+        self.role == Role::Tracked
+            && self.path.starts_with(source)
+            && since.is_none_or(|(started, written)| started + SLACK_MS >= written)
+    }
+
+    /// What takes it back.
+    #[must_use]
+    pub fn back(&self) -> Self {
+        Self {
+            from: self.to.clone(),
+            to: self.from.clone(),
+            theirs: false,
+            gives_back: self.theirs,
+            ..self.clone()
+        }
+    }
+}
+
+impl fmt::Display for FileChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path.display();
+        match (&self.from, &self.to) {
+            (None, Some(_)) => write!(f, "{path} again"),
+            (_, None) => write!(f, "{path} away"),
+            _ => write!(f, "{path} back"),
+        }
+    }
+}
+
+/// A version of a file that the agent has replaced: it is kept for a while.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replaced {
+    /// The file.
+    pub path: PathBuf,
+    /// What it is.
+    pub role: Role,
+    /// The object that holds what was there.
+    pub content: Digest,
+    /// When.
+    pub at: Moment,
+}
+
+/// So many of them are kept.
+pub const KEPT_REPLACED: usize = 50;
+
+/// Files that the agent puts, from a moment on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Placing {
+    /// The files.
+    pub changes: Vec<FileChange>,
+    /// When.
+    pub at: Moment,
+}
+
+impl Placing {
+    /// What this replaces, after what was replaced before; each version once, where it was last.
+    pub fn replacing(&self, before: &mut Vec<Replaced>) {
+        for change in &self.changes {
+            let Some(content) = change.from.clone() else {
+                continue;
+            };
+            before.retain(|one| one.path != change.path || one.content != content);
+            before.push(Replaced {
+                path: change.path.clone(),
+                role: change.role,
+                content,
+                at: self.at.clone(),
+            });
+        }
+        before.drain(..before.len().saturating_sub(KEPT_REPLACED));
+    }
+}
+
+/// What is on the disk at the paths of a release, as far as that can be seen.
+pub type OnDisk = BTreeMap<PathBuf, Option<Digest>>;
+
+/// The files that have to be put for a release to be there whole. A file is only ever replaced where what is there is
+/// known: the operator's version of the request in force (`own`), or what the agent has put there itself (`placed`).
+/// Whatever else is there is somebody's edit, on its way to be a request.
+pub fn to_put(wanted: &ReleaseFiles, own: &ReleaseFiles, placed: &Placed, disk: &OnDisk) -> Vec<FileChange> {
+    let change = |(path, file): (&PathBuf, &ReleaseFile)| {
+        let is = disk.get(path)?;
+        let theirs = placed.get(path) != Some(is);
+        let known =
+            !theirs || own.get(path).is_some_and(|own| own.content == *is) || bug::is(Bug::EditIsOverwritten);
+        (known && *is != file.content).then(|| FileChange {
+            path: path.clone(),
+            role: file.role,
+            from: is.clone(),
+            to: file.content.clone(),
+            owner: file.owner,
+            theirs,
+            gives_back: false,
+            written: None,
+        })
+    };
+    wanted.iter().filter_map(change).collect()
+}
+
+/// What the operator has put already of what containers see: nothing has to be done about it, but where the release is
+/// taken back before it runs, it is put back to what the one before it has (`before`), and the old containers start on that.
+pub fn put_already(wanted: &ReleaseFiles, before: &ReleaseFiles, disk: &OnDisk) -> Vec<FileChange> {
+    let change = |(path, file): (&PathBuf, &ReleaseFile)| {
+        let before = before.get(path)?;
+        let is_there = disk.get(path) == Some(&file.content);
+        let differs = file.role == Role::Tracked && before.content != file.content;
+        (is_there && differs).then(|| FileChange {
+            path: path.clone(),
+            role: file.role,
+            from: before.content.clone(),
+            to: file.content.clone(),
+            owner: before.owner,
+            theirs: false,
+            gives_back: false,
+            written: None,
+        })
+    };
+    wanted.iter().filter_map(change).collect()
+}
+
+/// What counts as put there by the agent once these changes are begun.
+pub fn placing(placed: &Placed, changes: &[FileChange]) -> Placed {
+    let mut after = placed.clone();
+    for change in changes {
+        if change.gives_back {
+            after.remove(&change.path);
+        } else {
+            after.insert(change.path.clone(), change.to.clone());
+        }
+    }
+    after
+}
+
+/// What the agent has put there, as far as it is still there.
+pub fn still_placed(placed: &Placed, disk: &OnDisk) -> Placed {
+    let is_there =
+        |(path, content): &(&PathBuf, &Option<Digest>)| disk.get(*path).is_none_or(|is| is == *content);
+    placed
+        .iter()
+        .filter(is_there)
+        .map(|(path, content)| (path.clone(), content.clone()))
+        .collect()
+}
+
+/// The tracked files that a container sees which has `source` mounted from the host, with their contents: the file
+/// itself, or all that lie below a directory.
+pub fn seen_through<'f>(
+    files: &'f ReleaseFiles,
+    source: &Path,
+) -> impl Iterator<Item = (&'f PathBuf, &'f Digest)> + use<'f> {
+    let source = source.to_owned();
+    files
+        .iter()
+        .filter(move |(path, file)| file.role == Role::Tracked && path.starts_with(&source))
+        .filter_map(|(path, file)| Some((path, file.content.as_ref()?)))
+}
+
+#[cfg(test)]
+mod tests;
