@@ -12,7 +12,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use state::bug::{self, Bug};
 use state::durable::{self, HostFiles, NewFile};
-use state::files::{FileOwner, OnDisk, Placed, ReleaseFiles};
+use state::files::{FileOwner, OnDisk, Placed, ReleaseFiles, is_placed};
 use state::ledger::Store;
 use state::name::Digest;
 
@@ -304,11 +304,10 @@ impl<'a> Own<'a> {
         if let Some((_, content)) = self.pin.filter(|(pinned, _)| *pinned == path) {
             return Meant::instead_of(is, Some(content));
         }
-        match (self.placed.get(path), self.theirs.get(path)) {
-            (Some(put), Some(own)) if put.as_ref() == is && !bug::is(Bug::OwnFileIsARequest) => {
-                Meant::instead_of(is, own.content.as_ref())
-            }
-            _ => Meant::WhatIsThere,
+        let ours = is_placed(self.placed, path, is) && !bug::is(Bug::OwnFileIsARequest);
+        match self.theirs.get(path).filter(|_| ours) {
+            Some(own) => Meant::instead_of(is, own.content.as_ref()),
+            None => Meant::WhatIsThere,
         }
     }
 }

@@ -60,8 +60,16 @@ pub struct ReleaseFile {
 /// The files of a release, by their absolute paths. Empty: nobody has written down which they were.
 pub type ReleaseFiles = BTreeMap<PathBuf, ReleaseFile>;
 
-/// What the agent has put at these paths, in the place of the operator's own version.
-pub type Placed = BTreeMap<PathBuf, Option<Digest>>;
+/// What the agent has put at these paths, in the place of the operator's own version, the newest last: whether that
+/// could be written is seen on the disk.
+pub type Placed = BTreeMap<PathBuf, Vec<Option<Digest>>>;
+
+/// Whether what is at a path is what the agent has put there.
+pub fn is_placed(placed: &Placed, path: &Path, is: Option<&Digest>) -> bool {
+    placed
+        .get(path)
+        .is_some_and(|contents| contents.iter().any(|content| content.as_ref() == is))
+}
 
 /// One file that is put where another version of it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -178,7 +186,7 @@ pub type OnDisk = BTreeMap<PathBuf, Option<Digest>>;
 pub fn to_put(wanted: &ReleaseFiles, own: &ReleaseFiles, placed: &Placed, disk: &OnDisk) -> Vec<FileChange> {
     let change = |(path, file): (&PathBuf, &ReleaseFile)| {
         let is = disk.get(path)?;
-        let theirs = placed.get(path) != Some(is);
+        let theirs = !is_placed(placed, path, is.as_ref());
         let known =
             !theirs || own.get(path).is_some_and(|own| own.content == *is) || bug::is(Bug::EditIsOverwritten);
         (known && *is != file.content).then(|| FileChange {
@@ -219,25 +227,23 @@ pub fn put_already(wanted: &ReleaseFiles, before: &ReleaseFiles, disk: &OnDisk) 
 /// What counts as put there by the agent once these changes are begun.
 pub fn placing(placed: &Placed, changes: &[FileChange]) -> Placed {
     let mut after = placed.clone();
-    for change in changes {
-        if change.gives_back {
-            after.remove(&change.path);
-        } else {
-            after.insert(change.path.clone(), change.to.clone());
-        }
+    // What is given back is none of ours: whether it is there again is seen.
+    for change in changes.iter().filter(|change| !change.gives_back) {
+        let contents = after.entry(change.path.clone()).or_default();
+        contents.retain(|content| *content != change.to);
+        contents.push(change.to.clone());
     }
     after
 }
 
-/// What the agent has put there, as far as it is still there.
-pub fn still_placed(placed: &Placed, disk: &OnDisk) -> Placed {
-    let is_there =
-        |(path, content): &(&PathBuf, &Option<Digest>)| disk.get(*path).is_none_or(|is| is == *content);
-    placed
-        .iter()
-        .filter(is_there)
-        .map(|(path, content)| (path.clone(), content.clone()))
-        .collect()
+/// Once the disk was seen, that is known of what the agent has put there: it is there, or somebody has written since.
+pub fn placed_as_seen(placed: &Placed, disk: &OnDisk) -> Placed {
+    let seen = |(path, contents): (&PathBuf, &Vec<Option<Digest>>)| match disk.get(path) {
+        Some(is) if contents.contains(is) => Some((path.clone(), vec![is.clone()])),
+        Some(_) => None,
+        None => Some((path.clone(), contents.clone())),
+    };
+    placed.iter().filter_map(seen).collect()
 }
 
 /// The tracked files that a container sees which has `source` mounted from the host, with their contents: the file

@@ -2,7 +2,6 @@
 //! is pure; the ledger makes a batch of [`Change`]s durable in one transaction, then it is applied.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +9,7 @@ use crate::backup::BackupId;
 use crate::bug::{self, Bug};
 use crate::common::Common;
 use crate::data_change::CarriedTargets;
-use crate::files::{Placed, Placing, Replaced, placing};
+use crate::files::{OnDisk, Placed, Placing, Replaced, placed_as_seen, placing};
 use crate::health::HealthRecord;
 pub use crate::hold::Hold;
 use crate::journal::{Entry, Event, IllegalTransition, OpenOperation, Operation, Outcome};
@@ -276,8 +275,8 @@ pub enum Change {
     Wrote(ServiceName, ImageId),
     /// The agent puts files, from here on: what is there then is nobody's request.
     Place(Box<Placing>),
-    /// Somebody has written to these files since.
-    Edited(BTreeSet<PathBuf>),
+    /// These files were seen, where the agent has put any: what it has put is there, or somebody has written since.
+    SeenFiles(OnDisk),
     /// What a person did.
     Act(Box<Act>),
     /// What nothing needs any more is forgotten.
@@ -512,7 +511,7 @@ impl StackRecord {
                 self.placed = placing(&self.placed, &put.changes);
                 put.replacing(&mut self.replaced);
             }
-            Change::Edited(files) => self.placed.retain(|path, _| !files.contains(path)),
+            Change::SeenFiles(disk) => self.placed = placed_as_seen(&self.placed, disk),
             Change::Act(_) => {}
             Change::Collect(surplus) => self.collect(surplus)?,
             Change::Open(_) | Change::Journal(_) => self.apply_to_operation(change)?,

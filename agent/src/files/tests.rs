@@ -154,7 +154,7 @@ fn what_the_agent_has_put_is_read_as_the_operators_until_somebody_writes() {
         owner: None,
     };
     let own = ReleaseFiles::from([(path.clone(), file)]);
-    let placed = Placed::from([(path.clone(), Some(Digest::of(b"good")))]);
+    let placed = Placed::from([(path.clone(), vec![Some(Digest::of(b"good"))])]);
     let read = || {
         let source = Own::of(&bench.disk, &store, (&own, &placed), None);
         let text = String::from_utf8(source.read(&path).unwrap()).unwrap();

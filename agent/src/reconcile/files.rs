@@ -1,7 +1,6 @@
 //! The operator's files: which version of each is meant, what is kept of it, and what has to be put so that the disk has
 //! the release that runs, whole.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,7 +9,7 @@ use config::read::ReadError;
 use state::desired::EnvWish;
 use state::drift::Wanted;
 use state::files::{
-    FileChange, OnDisk, Placed, ReleaseFile, ReleaseFiles, put_already, still_placed, to_put,
+    FileChange, OnDisk, Placed, ReleaseFile, ReleaseFiles, placed_as_seen, put_already, to_put,
 };
 use state::name::Digest;
 use state::record::{Change, Standing};
@@ -115,17 +114,12 @@ impl Stack {
         Ok(Some(kept))
     }
 
-    /// The files that somebody has written to since the agent put them.
-    pub(super) fn edited(&self, disk: &OnDisk) -> Option<Change> {
-        let still = still_placed(&self.record.placed, disk);
-        let edited: BTreeSet<PathBuf> = self
-            .record
-            .placed
-            .keys()
-            .filter(|path| !still.contains_key(*path))
-            .cloned()
-            .collect();
-        (!edited.is_empty()).then_some(Change::Edited(edited))
+    /// What the disk says of the files that the agent has put, where that is news.
+    pub(super) fn seen_files(&self, disk: &OnDisk) -> Option<Change> {
+        let placed = &self.record.placed;
+        let ours = disk.iter().filter(|(path, _)| placed.contains_key(*path));
+        let ours: OnDisk = ours.map(|(path, is)| (path.clone(), is.clone())).collect();
+        (placed_as_seen(placed, &ours) != *placed).then_some(Change::SeenFiles(ours))
     }
 
     /// What has to be put so that a release is there whole.
@@ -230,8 +224,8 @@ impl Stack {
     /// The files that the disk has otherwise than they were asked for, or than what runs has them.
     pub(super) fn files_shown(&self) -> Vec<Difference> {
         let own = self.own_files();
-        let put = self.record.placed.iter().filter_map(|(path, content)| {
-            let file = own.get(path).filter(|file| file.content != *content)?;
+        let put = self.record.placed.iter().filter_map(|(path, contents)| {
+            let file = own.get(path).filter(|file| contents.last() != Some(&file.content))?;
             Some(format!(
                 "the {} {} is as what runs has it; the version that is asked for is kept, and comes with what is applied next",
                 file.role,

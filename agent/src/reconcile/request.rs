@@ -179,10 +179,10 @@ impl Stack {
         let back = state::order::taken_up(&self.record);
         self.commit(&back)?;
         let known = self.record.request.as_ref();
-        let edited = self.edited(&self.disk);
+        let seen = self.seen_files(&self.disk);
         if known.is_some_and(|known| known.id() == request.id()) {
             self.have(inputs);
-            return self.commit(&edited.into_iter().collect::<Vec<_>>());
+            return self.commit(&seen.into_iter().collect::<Vec<_>>());
         }
         let (kept, _) = self.with_own(&inputs.desired.env, |source| self.keep_files(&inputs, source));
         match kept? {
@@ -199,7 +199,7 @@ impl Stack {
             tracing::info!(stack = %self.settings.name, "{:?}", self.env_values());
         }
         let accept = Change::Accept(Box::new(request));
-        let changes: Vec<Change> = edited.into_iter().chain([accept]).collect();
+        let changes: Vec<Change> = seen.into_iter().chain([accept]).collect();
         self.commit(&changes)?;
         if bug::is(Bug::RequestBeforeItsContent) {
             self.edges.store.put_object(&bytes)?;

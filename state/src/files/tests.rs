@@ -23,6 +23,18 @@ fn files(text: &str) -> ReleaseFiles {
     disk(text).into_iter().map(file).collect()
 }
 
+fn placed(text: &str) -> Placed {
+    let mut placed = Placed::new();
+    for word in text.split_whitespace() {
+        let (name, is) = word.split_once('=').unwrap();
+        placed
+            .entry(PathBuf::from("/srv").join(name))
+            .or_default()
+            .push(content(is));
+    }
+    placed
+}
+
 fn disk(text: &str) -> OnDisk {
     let one = |word: &str| {
         let (name, is) = word.split_once('=').unwrap();
@@ -32,8 +44,8 @@ fn disk(text: &str) -> OnDisk {
 }
 
 #[track_caller]
-fn check(wanted: &str, own: &str, placed: &str, on_disk: &str, expect: Expect) {
-    let changes = to_put(&files(wanted), &files(own), &disk(placed), &disk(on_disk));
+fn check(wanted: &str, own: &str, put: &str, on_disk: &str, expect: Expect) {
+    let changes = to_put(&files(wanted), &files(own), &placed(put), &disk(on_disk));
     let words: Vec<String> = changes.iter().map(ToString::to_string).collect();
     expect.assert_eq(&words.join(", "));
 }
@@ -68,17 +80,23 @@ fn what_was_put_is_the_agents_until_somebody_writes_to_it() {
     let changes = to_put(
         &files("env=1 conf=1"),
         &files("env=2 conf=2"),
-        &disk(""),
+        &placed("env=2"),
         &disk("env=2 conf=2"),
     );
-    let placed = placing(&Placed::new(), &changes);
-    assert_eq!(placed, disk("env=1 conf=1"));
-    assert_eq!(still_placed(&placed, &disk("env=1 conf=3")), disk("env=1"));
+    let put = placing(&placed("env=2"), &changes);
+    // Whether it could be written is not known yet.
+    assert_eq!(put, placed("env=2 env=1 conf=1"));
+    assert_eq!(placed_as_seen(&put, &disk("env=2 conf=3")), placed("env=2"));
+    assert_eq!(
+        placed_as_seen(&put, &disk("env=1 conf=1")),
+        placed("env=1 conf=1")
+    );
     // What cannot be read is not known to be another one.
-    assert_eq!(still_placed(&placed, &disk("conf=1")), placed);
+    assert_eq!(placed_as_seen(&put, &OnDisk::new()), put);
+    // What was the operator's is theirs again, and what the agent's, the agent's.
     let back: Vec<FileChange> = changes.iter().map(FileChange::back).collect();
-    // What was the operator's is theirs again.
-    assert_eq!(placing(&placed, &back), Placed::new());
+    let after = placing(&put, &back);
+    assert_eq!(placed_as_seen(&after, &disk("env=2 conf=2")), placed("env=2"));
 }
 
 #[test]

@@ -22,7 +22,7 @@ struct Proof {
 }
 
 /// So many stories are told at most until a bug is caught.
-const MOST: u64 = 400;
+const MOST: u64 = 1500;
 
 const fn proof(bug: Bug, invariant: u32, seed: u64, breaks: &'static str) -> Proof {
     Proof {

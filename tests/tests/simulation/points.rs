@@ -162,7 +162,7 @@ pub(crate) fn of_change(change: &Change) -> &'static str {
         Change::Bar(None) => "write end of bar",
         Change::Wrote(..) => "write what runs",
         Change::Place(_) => "write placed files",
-        Change::Edited(_) => "write edited files",
+        Change::SeenFiles(_) => "write seen files",
         Change::Collect(_) => RARE,
     }
 }
