@@ -3,7 +3,7 @@
 
 use config::settings::PgName;
 use state::integrity::{Answer, Answers, Between, Check, Look, Seen, Tally, When, broken, fewer, told};
-use state::journal::{OpenOperation, Outcome};
+use state::journal::{Event, OpenOperation, Outcome};
 use state::planner::Looks;
 
 use super::schema::{Work, away, trouble};
@@ -108,10 +108,11 @@ impl Executor<'_> {
             let place = self.place(work).await?;
             let copy = copy_name(&place.database().map_err(trouble)?, open.operation.id);
             match self.ask(work, Some(&copy), &doubtful).await {
-                // Nobody knows what it was before: it says nothing about the way down, which is done.
+                // What an attempt before this one was told is still so. Where nobody knows what it was before it says
+                // nothing about the way down, which is done.
                 Err(Trouble::Failure(Failure::Passing(why)) | Trouble::Silent(why)) => {
                     tracing::warn!(stack = %self.stack, "the copy cannot be asked: {why}");
-                    Answers::new()
+                    answered_before(open)
                 }
                 answers => answers?,
             }
@@ -209,4 +210,13 @@ fn both(before: (Answers, Option<Tally>), after: (Answers, Option<Tally>)) -> Se
 
 fn seen(before: Option<Look>, after: Option<Look>) -> Outcome {
     Outcome::Seen(Box::new(Seen { before, after }))
+}
+
+/// What the copy of this operation has said to an attempt that has failed.
+fn answered_before(open: &OpenOperation) -> Answers {
+    let seen = open.events.iter().rev().find_map(|entry| match &entry.event {
+        Event::Seen { seen, .. } => seen.before.as_ref(),
+        _ => None,
+    });
+    seen.map(|look| look.answers.clone()).unwrap_or_default()
 }

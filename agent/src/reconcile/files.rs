@@ -129,7 +129,6 @@ impl Stack {
         // Whoever has pinned it wants it back, whatever is there.
         if let Some(path) = self.pinned_path()
             && let Some(is) = disk.get(path)
-            && wanted.files.get(path).map(|file| &file.content) == own.get(path).map(|file| &file.content)
         {
             own.entry(path.to_owned())
                 .and_modify(|file| file.content.clone_from(is));

@@ -8,7 +8,7 @@ use state::name::Digest;
 use state::record::{Answer, Ask, Change, StackRecord, Standing};
 
 use super::Call;
-use crate::hand::ENV;
+use crate::hand::{DESIRED, ENV};
 use crate::world::World;
 
 impl World {
@@ -66,7 +66,19 @@ impl World {
             return;
         }
         let Some(current) = record.current() else { return };
-        let other = current.files.iter().find(|(path, file)| {
+        // A pin of a version that nobody has kept is said to be wrong, and is no request.
+        let wished = self.files.get(Path::new(DESIRED));
+        let wished = wished
+            .map(|text| String::from_utf8_lossy(text).into_owned())
+            .unwrap_or_default();
+        let asked = record.request.as_ref().map(|request| &request.desired.env);
+        let cannot = wished.contains("env = ")
+            && !matches!(asked, Some(EnvWish::Sha256(digest)) if wished.contains(digest.as_str()));
+        let mut files = current
+            .files
+            .iter()
+            .filter(|(path, _)| !cannot || path.as_path() != Path::new(ENV));
+        let other = files.find(|(path, file)| {
             let is = self.files.get(*path).map(|bytes| Digest::of(bytes));
             is != file.content
         });
