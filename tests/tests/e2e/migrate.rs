@@ -175,7 +175,7 @@ fn there_and_back(engine: &Engine) -> Result<()> {
     ensure!(!lab.logged().contains(SECRET));
 
     // And forward again, when it is mended.
-    lab.write("stack/compose.yaml", &stack(8000))?;
+    lab.write("stack/compose.yaml", &format!("# mended\n{}", stack(8000)))?;
     let said = lab.run(&["retry", &lab.name])?;
     ensure!(said.code == 0, "{said:?}");
     let good = lab.until_runs("v1.8.0", "good")?;
