@@ -7,13 +7,15 @@
 #   STEADFAST_BIN            the binary under test
 #   STEADFAST_TEST_ENGINE28  the socket of the second, newest engine
 #   COMPOSE_V2, COMPOSE_V1   Docker Compose, new and old
+#   STEADFAST_DEB            the directory with the Debian package of that binary, in two versions
 # STEADFAST_TEST_SECONDS bounds the tests themselves (default 3000); STEADFAST_SIM_RUNS says how many runs of the
 # simulation are drawn, where all is run (default 20000).
 set -uo pipefail
 # What failed is told in words, which are few enough to be said twice.
 export LC_ALL=C RUST_BACKTRACE=0
 cd "$(dirname "$0")/.." || exit
-target=${CARGO_TARGET_DIR:-target}
+# Absolute: what is run beside the tests is run in another directory.
+target=$(readlink -m "${CARGO_TARGET_DIR:-target}")
 skipped=0
 
 give_up() { # SENTENCE
@@ -39,6 +41,13 @@ if path=$(tests/tools/compose.sh v1 --path); then export COMPOSE_V1=$path; else 
 cargo build --workspace --locked || give_up "it does not compile"
 STEADFAST_BIN=$(readlink -f "$target/debug/steadfast")
 export STEADFAST_BIN
+if tests/tools/package.sh ensure; then
+    STEADFAST_DEB=$target/packages
+    export STEADFAST_DEB
+    tests/tools/package.sh make "$STEADFAST_BIN" "$STEADFAST_DEB" || give_up "the Debian package cannot be made"
+else
+    skip "cargo-deb: all that would install the package"
+fi
 
 log=$target/test.log
 drawn=$target/simulation.log
@@ -60,7 +69,7 @@ program=$(sed -n 's|.*Executable tests/simulation/main.rs (\(.*\)).*|\1|p' "$log
 if [ $# = 0 ] && [ "$runs" -gt 0 ]; then
     program=$(readlink -f "$program")
     (cd tests && SIM_FROM=240 SIM_RUNS=$runs exec nice timeout --kill-after=20 $((deadline - SECONDS)) \
-        "$program" seeds_ >"$OLDPWD/$drawn" 2>&1 </dev/null) &
+        "$program" seeds_ >"$drawn" 2>&1 </dev/null) &
     simulation=$!
 fi
 # In the background and waited for, so that a signal is acted upon at once.

@@ -3,11 +3,13 @@
 
 mod as_it_was;
 mod backups;
+mod checks;
 mod files;
 mod integrity;
 mod restore;
 mod rows;
 mod schema;
+mod source;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -33,6 +35,7 @@ use tokio::sync::watch;
 use crate::clock::Clock;
 use crate::engine::{Engine, EngineError, NewContainer};
 use crate::files::Files;
+use crate::source::Repository;
 pub use schema::Work;
 
 /// How often a condition is looked at.
@@ -56,6 +59,8 @@ pub struct Executor<'a> {
     pub store: &'a dyn Store,
     /// The operator's files.
     pub files: &'a dyn Files,
+    /// The repository that releases come from; `None`: they come from nowhere but the stack's directory.
+    pub source: Option<&'a dyn Repository>,
     /// The clock.
     pub clock: &'a dyn Clock,
     /// Set when the daemon is to stop: a step in flight is finished or left to the journal.
@@ -94,6 +99,8 @@ enum Failure {
     Away(String),
     /// Nothing is said about the release: trying again later may help.
     Passing(String),
+    /// Likewise, and nobody can see what a migration has left.
+    Unseen(String),
     /// The daemon stops.
     Interrupted,
 }
@@ -106,7 +113,8 @@ impl Failure {
             | Self::Broken(why, _)
             | Self::Moved(why)
             | Self::Away(why)
-            | Self::Passing(why) => Some(why),
+            | Self::Passing(why)
+            | Self::Unseen(why) => Some(why),
             Self::Interrupted => None,
         }
     }
@@ -216,7 +224,8 @@ impl Executor<'_> {
                     | Failure::Broken(why, _)
                     | Failure::Moved(why)
                     | Failure::Away(why)
-                    | Failure::Passing(why),
+                    | Failure::Passing(why)
+                    | Failure::Unseen(why),
                 ) if past_return => {
                     tries += 1;
                     if tries >= REMOVALS && step.is_final() {
@@ -231,8 +240,12 @@ impl Executor<'_> {
                     }
                 }
                 Err(failure) => {
+                    let unseen = matches!(failure, Failure::Unseen(_));
+                    let unseen = unseen.then(|| schema::unseen(open, index)).flatten();
                     let (why, passing, moved) = match failure {
-                        Failure::Passing(why) | Failure::Away(why) => (why, true, false),
+                        Failure::Passing(why) | Failure::Away(why) | Failure::Unseen(why) => {
+                            (why, true, false)
+                        }
                         Failure::Final(why) | Failure::Broken(why, _) => (why, false, false),
                         Failure::Moved(why) => (why, false, true),
                         Failure::Interrupted => return Ok(false),
@@ -240,7 +253,7 @@ impl Executor<'_> {
                     let why = format!("{step}: {why}");
                     tracing::warn!(stack = %self.stack, "{why}");
                     let event = open.failure_of(index, why, passing, moved);
-                    self.journal(open, event)?;
+                    self.journal_with(open, event, unseen)?;
                     return Ok(true);
                 }
             }
@@ -290,6 +303,9 @@ impl Executor<'_> {
         self.journal_with(open, Event::UndoStarted { index }, holds)?;
         let undo = undo.filter(|_| !(resumed && bug::is(Bug::UndoCountsAsDone)));
         let Some(undo) = undo else {
+            if !self.end_check(open, index).await || !self.end_unseen(open, index).await {
+                return Ok(false);
+            }
             self.journal(open, Event::UndoDone { index })?;
             return Ok(true);
         };
@@ -330,7 +346,8 @@ impl Executor<'_> {
                 | Failure::Broken(why, _)
                 | Failure::Moved(why)
                 | Failure::Away(why)
-                | Failure::Passing(why),
+                | Failure::Passing(why)
+                | Failure::Unseen(why),
             ) => Event::UndoFailed {
                 index,
                 why: format!("{failed}; and taking back failed: {undo}: {why}"),
@@ -455,6 +472,8 @@ impl Executor<'_> {
                     image = engine.pull(reference, platform.as_deref(), &tell) => Ok(Outcome::Pulled(image?)),
                 };
             }
+            Step::FetchSource { tags, known } => return self.fetch_source(tags, known).await,
+            Step::Build { .. } => return self.build(step).await,
             Step::KeepImage { image } => match engine.keep_image(self.stack, image).await {
                 // What is gone cannot be kept. A step that needs it says so itself.
                 Err(EngineError::NotFound { message, .. }) => {
@@ -496,6 +515,23 @@ impl Executor<'_> {
             }
             Step::Watch { targets, span } => self.watch(open, targets, *span).await?,
             Step::PutFiles { changes } => return self.put_files(changes),
+            Step::CheckFile { .. } => self.check_file(open, index, step).await?,
+            // It is sent when it is taken back.
+            Step::Signal { back: true, .. } => {}
+            Step::Signal { target, signal, .. } => {
+                engine
+                    .signal(&self.existing(open, target).await?, *signal)
+                    .await?;
+            }
+            Step::CompareFiles {
+                target,
+                files,
+                within,
+                ..
+            } => {
+                let id = self.existing(open, target).await?;
+                return self.compare_files(&id, files, *within).await;
+            }
             Step::ReadMigrations { .. }
             | Step::ReadLosses { .. }
             | Step::SaveRows { .. }
@@ -943,13 +979,19 @@ const IN_THE_WAY: [&str; 5] = [
 fn classify(step: &Step, error: &EngineError) -> Failure {
     let why = error.to_string();
     let passing = match error {
-        EngineError::ManifestUnknown { .. } => false,
+        EngineError::ManifestUnknown { .. } | EngineError::BuildFailed { .. } => false,
         EngineError::Unreachable { .. } if bug::is(Bug::EngineAwayIsBlamed) => false,
         EngineError::Unreachable { .. }
         | EngineError::Timeout { .. }
         | EngineError::Stream { .. }
         | EngineError::Garbled { .. } => true,
-        _ if matches!(step, Step::Pull { .. } | Step::KeepImage { .. }) => true,
+        _ if matches!(
+            step,
+            Step::Pull { .. } | Step::Build { .. } | Step::KeepImage { .. }
+        ) =>
+        {
+            true
+        }
         // An engine that cannot even say what there is says nothing about the release.
         EngineError::Refused { call, status, .. } if *status >= 500 && only_asks(call) => true,
         // A container that this operation made or found is not there any more: somebody removed it.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use config::settings::{EngineAddress, Settings};
+use rustix::fs::StatVfsMountFlags;
 use state::durable::HostFiles;
 use state::ledger::{Ledger, LedgerError, Store};
 use state::name::StackName;
@@ -16,22 +17,29 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::backup::{self, Archive};
 use crate::clock::SystemClock;
-use crate::control::{self, Access, SocketError};
+use crate::control::{self, Access, Releases, SocketError, Sources};
 use crate::database::Postgres;
-use crate::engine::DockerEngine;
+use crate::engine::address::Address;
+use crate::engine::{DockerEngine, Engine as _};
 use crate::files::HostDisk;
+use crate::http;
 use crate::inputs;
+use crate::log::Recent;
 use crate::probe::NetProber;
-use crate::reconcile::{Edges, Inbox, Nudge, Stack, Wish};
+use crate::reconcile::{Edges, Inbox, Nudge, Nudges, Stack, Wish};
 use crate::rows::Keeper;
+use crate::service::{Notify, Service, felt};
 use crate::shared::{Order, Refusal, Shared};
 use crate::signal::{Signal, Signals};
+use crate::source::{self, GitRepository, Repositories, Repository};
 use crate::watch::{FileWatch, WatchError};
 
 /// How long a stop may take; what is in flight then is left to the journal.
 const STOP_WITHIN: Duration = Duration::from_secs(25);
 /// How often objects that nothing refers to are looked for; each is removed the second time.
 const COLLECT_EVERY: Duration = Duration::from_secs(60 * 60);
+/// So many of the operations that have ended are on the status page.
+const SHOWN_OPERATIONS: u32 = 12;
 /// How long the database may take to answer.
 const DATABASE_WITHIN: Duration = Duration::from_secs(3);
 
@@ -78,19 +86,38 @@ pub enum Event {
     Ended(StackName),
 }
 
-/// Runs until it is told to stop.
-pub async fn run(settings: Settings) -> Result<(), RunError> {
+/// Runs until it is told to stop. What it logs is heard by `recent`, for whoever watches.
+pub async fn run(settings: Settings, recent: Arc<Recent>) -> Result<(), RunError> {
     let store: Arc<dyn Store> = Arc::new(Ledger::open(&settings.agent.state_dir)?);
     let edges = edges(&settings, Arc::clone(&store))?;
+    tell_read_only(&settings);
     let shared = Arc::new(Shared::new(store.host_key()));
     let (events, inbox) = mpsc::channel(256);
     let (stop, stopped) = watch::channel(false);
 
     let mut tasks: JoinSet<()> = JoinSet::new();
-    let control = serve_control(&settings, &shared, &store, &events, &stopped)?;
+    let repositories = repositories(&settings);
+    let sources = Sources {
+        shared: Arc::clone(&shared),
+        store: Arc::clone(&store),
+        files: Arc::clone(&edges.files),
+        releases: Arc::new(Releases::new(&settings, &repositories)),
+        clock: Arc::clone(&edges.clock),
+        recent,
+    };
+    let control = serve_control(&settings, sources, &events, &stopped)?;
     follow_engine(&mut tasks, &edges, &events);
     let paths = Arc::new(std::sync::Mutex::new(BTreeMap::new()));
-    let stacks = open_stacks(&settings, &edges, &shared, &stopped, &events, &paths)?;
+    let stacks = open_stacks(
+        &settings,
+        &edges,
+        &shared,
+        &stopped,
+        &events,
+        &paths,
+        &repositories,
+    )?;
+    serve_http(&mut tasks, &settings, &edges, &store, &shared)?;
     let wake = events.clone();
     let desired: BTreeSet<PathBuf> = [settings.agent.desired.clone()].into();
     // A full inbox has a look coming already.
@@ -98,6 +125,7 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
     let daemon = Daemon {
         settings,
         edges,
+        service: Service::new(Notify::from_environment(), Arc::clone(&shared)),
         shared,
         stacks,
         files,
@@ -114,6 +142,21 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
     outcome
 }
 
+/// A directory that cannot be written to is told of at the start, and not first when a rollback has to put a file back.
+fn tell_read_only(settings: &Settings) {
+    for (name, stack) in &settings.stacks {
+        let seen = rustix::fs::statvfs(&stack.directory);
+        if seen.is_ok_and(|seen| seen.f_flag.contains(StatVfsMountFlags::RDONLY)) {
+            tracing::error!(
+                stack = %name,
+                "{} is read-only here: none of its files can be put back; under systemd a drop-in with ReadWritePaths= is \
+                 missing (docs/operations.md)",
+                stack.directory.display()
+            );
+        }
+    }
+}
+
 /// The files that each stack reads.
 pub type Paths = Arc<std::sync::Mutex<BTreeMap<StackName, BTreeSet<PathBuf>>>>;
 type Control = tokio::task::JoinHandle<Result<(), SocketError>>;
@@ -122,7 +165,8 @@ struct Daemon {
     settings: Settings,
     edges: Edges,
     shared: Arc<Shared>,
-    stacks: BTreeMap<StackName, mpsc::Sender<Nudge>>,
+    service: Service,
+    stacks: BTreeMap<StackName, Nudges>,
     files: FileWatch,
     paths: Paths,
     control: Control,
@@ -146,7 +190,7 @@ impl Daemon {
                 }
             }
         });
-        self.read_desired().await;
+        self.read_desired();
         let mut collect = tokio::time::interval(COLLECT_EVERY);
         collect.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -159,6 +203,11 @@ impl Daemon {
                         Err(_) => Ok(()),
                     };
                 }
+                // Cancel-safe: nothing is taken before it is told. It is due seldom, so that what follows is heard.
+                () = self.service.next() => {
+                    self.service.turn();
+                    continue;
+                }
                 // Cancel-safe: a message is taken only when it is returned.
                 event = inbox.recv() => event,
                 // Cancel-safe: a tick that was not returned comes again.
@@ -170,14 +219,16 @@ impl Daemon {
             match event {
                 None | Some(Event::Signal(Signal::StopNow)) => return Ok(()),
                 Some(Event::Files) => {
-                    self.read_desired().await;
+                    self.read_desired();
                     self.nudge_all(|| Nudge::LookAgain);
                     self.watch_files();
                 }
                 Some(Event::Signal(Signal::LookAgain)) => {
                     tracing::info!("asked to look again; steadfast.toml is read at the start only");
-                    self.read_desired().await;
+                    self.service.reloads();
+                    self.read_desired();
                     self.nudge_all(|| Nudge::LookAgain);
+                    self.service.reloaded();
                 }
                 Some(Event::Engine(Some(stack))) => self.nudge(&stack, Nudge::Containers),
                 Some(Event::Engine(None)) => self.nudge_all(|| Nudge::Containers),
@@ -187,6 +238,7 @@ impl Daemon {
             }
         }
         tracing::info!("stopping");
+        self.service.stops();
         // Nobody listens any more when every loop has ended.
         let _ = stop.send(true);
         self.wait_for_the_end(inbox).await;
@@ -227,7 +279,7 @@ impl Daemon {
         tracing::info!("stopped");
     }
 
-    async fn read_desired(&mut self) {
+    fn read_desired(&self) {
         let path = &self.settings.agent.desired;
         let read = inputs::read_desired(&*self.edges.files, path, &self.settings.stacks);
         if let Err(problems) = &read {
@@ -236,8 +288,8 @@ impl Daemon {
             }
         }
         for (name, stack) in &self.stacks {
-            // A loop that has ended said so.
-            let _ = stack.send(Nudge::Wish(Wish::of(&read, name))).await;
+            // Only orders are ever given back.
+            let _ = stack.give(Nudge::Wish(Wish::of(&read, name)));
         }
     }
 
@@ -254,23 +306,21 @@ impl Daemon {
 
     fn nudge(&self, stack: &StackName, nudge: Nudge) {
         if let Some(stack) = self.stacks.get(stack) {
-            // One that waits already says as much; a loop at work must not hold up the others.
-            drop(stack.try_send(nudge));
+            // Only orders are ever given back.
+            let _ = stack.give(nudge);
         }
     }
 
     fn nudge_all(&self, nudge: impl Fn() -> Nudge) {
         for stack in self.stacks.values() {
-            drop(stack.try_send(nudge()));
+            let _ = stack.give(nudge());
         }
     }
 
     fn order(&self, order: Order) {
         if let Some(stack) = self.stacks.get(&order.stack) {
-            if let Err(refused) = stack.try_send(Nudge::Order(order))
-                && let Nudge::Order(order) = refused.into_inner()
-            {
-                let why = String::from("the stack is at work and cannot take an order now");
+            if let Err(order) = stack.give(Nudge::Order(order)) {
+                let why = String::from("the stack is at work and cannot take one more order now");
                 let way_out = Some(String::from("try again; `steadfast status` shows what it does"));
                 let _ = order.answer.send(Err(Refusal {
                     why,
@@ -296,13 +346,7 @@ impl Daemon {
 
 /// Everything outside, as the settings say.
 pub(crate) fn edges(settings: &Settings, store: Arc<dyn Store>) -> Result<Edges, RunError> {
-    let address = match &settings.agent.engine {
-        EngineAddress::Unix(path) => format!("unix://{}", path.display()),
-        EngineAddress::Tcp { host, port } => format!("tcp://{}:{port}", host.as_str()),
-    };
-    let address = address
-        .parse::<crate::engine::address::Address>()
-        .map_err(|error| RunError::Address(error.to_string()))?;
+    let address = engine_address(settings)?;
     let clock = SystemClock::new().map_err(|source| RunError::Io {
         what: "read the clock",
         source,
@@ -324,17 +368,40 @@ pub(crate) fn edges(settings: &Settings, store: Arc<dyn Store>) -> Result<Edges,
         maintenance: postgres,
         prober: Arc::new(NetProber::new().map_err(RunError::Prober)?),
         clock,
-        files: Arc::new(HostDisk::new(
-            settings.stacks.values().map(|stack| stack.directory.clone()),
-        )),
+        files: Arc::new(
+            HostDisk::new(settings.stacks.values().map(|stack| stack.directory.clone()))
+                .with_sources(source::place(&settings.agent.state_dir))
+                .with_copies(settings.agent.state_dir.join("checked")),
+        ),
+        source: None,
         store,
     })
 }
 
+fn engine_address(settings: &Settings) -> Result<Address, RunError> {
+    let address = match &settings.agent.engine {
+        EngineAddress::Unix(path) => format!("unix://{}", path.display()),
+        EngineAddress::Tcp { host, port } => format!("tcp://{}:{port}", host.as_str()),
+    };
+    address
+        .parse::<Address>()
+        .map_err(|error| RunError::Address(error.to_string()))
+}
+
+/// The repositories that releases come from, by stack.
+pub(crate) fn repositories(settings: &Settings) -> Repositories {
+    let place = source::place(&settings.agent.state_dir);
+    let with = settings.stacks.iter().filter_map(|(name, stack)| {
+        let from = stack.source.as_ref()?;
+        let repository = GitRepository::new(place.join(name.as_str()), from.git.clone(), from.tags.clone());
+        Some((name.clone(), Arc::new(repository) as Arc<dyn Repository>))
+    });
+    with.collect()
+}
+
 fn serve_control(
     settings: &Settings,
-    shared: &Arc<Shared>,
-    store: &Arc<dyn Store>,
+    sources: Sources,
     events: &mpsc::Sender<Event>,
     stopped: &watch::Receiver<bool>,
 ) -> Result<Control, RunError> {
@@ -355,7 +422,6 @@ fn serve_control(
         })?;
     }
     let access = Access::new(settings.agent.control.clone());
-    let (shared, store) = (Arc::clone(shared), Arc::clone(store));
     let mut stopped = stopped.clone();
     Ok(tokio::spawn(async move {
         let stop = async move {
@@ -364,8 +430,46 @@ fn serve_control(
             // Answers that are under way are given.
             tokio::time::sleep(STOP_WITHIN).await;
         };
-        control::serve(&path, shared, store, orders, access, stop).await
+        control::serve(&path, sources, orders, access, stop).await
     }))
+}
+
+/// Tells metrics, where the settings say where. The engine is reached by a connection of its own: nobody who asks from
+/// outside is in the way of the loops.
+fn serve_http(
+    tasks: &mut JoinSet<()>,
+    settings: &Settings,
+    edges: &Edges,
+    store: &Arc<dyn Store>,
+    shared: &Arc<Shared>,
+) -> Result<(), RunError> {
+    let Some(address) = settings.agent.http else {
+        return Ok(());
+    };
+    let engine = Arc::new(DockerEngine::new(engine_address(settings)?));
+    let ask: http::AskEngine = Arc::new(move || {
+        let engine = Arc::clone(&engine);
+        Box::pin(async move { engine.info().await.map(drop).map_err(|error| error.to_string()) })
+    });
+    let store = Arc::clone(store);
+    let past: http::ReadPast = Arc::new(move |name| {
+        let store = Arc::clone(&store);
+        Box::pin(async move {
+            // Reading the ledger blocks: not on the loop's thread.
+            let ended = tokio::task::spawn_blocking(move || store.operations(&name, SHOWN_OPERATIONS)).await;
+            let ended = ended.map_err(|error| error.to_string())?;
+            ended.map_err(|error| error.to_string())
+        })
+    });
+    let reading = http::Reading {
+        shared: Arc::clone(shared),
+        stacks: settings.stacks.keys().cloned().collect(),
+        engine: ask,
+        past,
+        clock: Arc::clone(&edges.clock),
+    };
+    tasks.spawn(http::serve(address.get(), reading));
+    Ok(())
 }
 
 /// Follows the engine's events; after every break everything is looked at again.
@@ -401,25 +505,31 @@ fn open_stacks(
     stopped: &watch::Receiver<bool>,
     events: &mpsc::Sender<Event>,
     paths: &Paths,
-) -> Result<BTreeMap<StackName, mpsc::Sender<Nudge>>, RunError> {
+    repositories: &Repositories,
+) -> Result<BTreeMap<StackName, Nudges>, RunError> {
     let mut stacks = BTreeMap::new();
     for (name, stack) in &settings.stacks {
-        let (sender, inbox) = Inbox::new(64);
+        let (sender, inbox) = Inbox::new();
+        let repository = repositories.get(name).cloned();
         let stack = Stack::open(
             stack.clone(),
             settings.policy.clone(),
             settings.agent.settle,
             settings.agent.resync,
-            edges.clone(),
+            Edges {
+                source: repository,
+                ..edges.clone()
+            },
             Arc::clone(shared),
             stopped.clone(),
             inbox,
         )?;
         stacks.insert(name.clone(), sender);
         let (events, paths, stopped) = (events.clone(), Arc::clone(paths), stopped.clone());
-        let name = name.clone();
+        let (name, shared) = (name.clone(), Arc::clone(shared));
         tokio::spawn(async move {
-            Box::pin(keep(stack, stopped, &events, &paths)).await;
+            let heart = shared.hearts().of(&name);
+            felt(&heart, Box::pin(keep(stack, stopped, &events, &paths))).await;
             // The daemon is gone when nobody takes this.
             let _ = events.send(Event::Ended(name)).await;
         });
@@ -434,11 +544,16 @@ pub async fn keep(
     events: &mpsc::Sender<Event>,
     paths: &Paths,
 ) {
+    stack.clear_checks();
     // The first pass waits for desired.toml.
     let mut pass_at = Instant::now() + Duration::from_secs(5);
     let mut ask_at = pass_at;
     let mut known = BTreeSet::new();
     loop {
+        let until = pass_at.min(ask_at);
+        stack
+            .heart()
+            .sleeps(until.saturating_duration_since(Instant::now()));
         let heard = tokio::select! {
             biased;
             // Cancel-safe: a watch loses no value.
@@ -449,8 +564,9 @@ pub async fn keep(
                 None => return,
             },
             // Cancel-safe: a dropped sleep leaves nothing behind.
-            () = tokio::time::sleep_until(pass_at.min(ask_at)) => None,
+            () = tokio::time::sleep_until(until) => None,
         };
+        stack.heart().turns();
         let look = stack.take_all(heard).await;
         let passes = look || pass_at <= Instant::now();
         if passes {

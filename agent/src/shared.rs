@@ -2,15 +2,17 @@
 //! and takes orders. Nothing here decides anything, and no secret value ever gets in.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use config::error::Problem;
 use jiff::Timestamp;
 use state::backup::{Dumped, Proof};
+use state::common::Common;
 use state::drift::Drift;
 use state::journal::Kind;
-use state::name::{AskId, ContainerId, Digest, EnvId, ImageId, Revision, ServiceName, StackName};
+use state::name::{AskId, ContainerId, Digest, EnvId, ImageId, ProbeName, Revision, ServiceName, StackName};
 use state::observed::{ContainerState, Known, SchemaHead};
 use state::plan::Plan;
 use state::policy::{ProbePolicy, TrialPolicy};
@@ -22,6 +24,9 @@ use tokio::sync::{oneshot, watch};
 use crate::backup::{Listing, Progress};
 use crate::database::DatabaseCopy;
 use crate::engine::EngineInfo;
+use crate::recent::Recent;
+use crate::service::Hearts;
+use crate::tally::Tally;
 use crate::took::Took;
 
 /// What the daemon shows of one stack. Replaced whole after every pass.
@@ -37,6 +42,8 @@ pub struct Snapshot {
     pub next: Option<Next>,
     /// What is waited for, a line each: "approval of generation 3", "the engine".
     pub waits: Vec<String>,
+    /// What failed in passing, and when it is tried again.
+    pub again: Option<Again>,
     /// What is wrong with the input files; the last valid ones are in force.
     pub problems: Vec<Problem>,
     /// Where the schema stands; `None`: no database is configured.
@@ -45,8 +52,14 @@ pub struct Snapshot {
     pub services: Vec<ServiceView>,
     /// The stack's probes, as configured.
     pub probes: Arc<[ProbePolicy]>,
+    /// How long the last answer of each probe took that said how its service is.
+    pub latencies: BTreeMap<ProbeName, Duration>,
+    /// What each probe has answered lately.
+    pub recent: BTreeMap<ProbeName, Common<Recent>>,
     /// The stack's spans, as configured.
     pub trial: TrialPolicy,
+    /// The stack's own env file.
+    pub env_file: PathBuf,
     /// Whether it could be rolled back right now.
     pub readiness: Readiness,
     /// While it is failing: how long until it is rolled back.
@@ -67,8 +80,21 @@ pub struct Snapshot {
     pub backup_problem: Option<String>,
     /// The engine, or why it cannot be reached.
     pub engine: Known<EngineInfo>,
-    /// When all this was seen.
+    /// When the containers were seen; `None`: not yet. Beside a deploy, a rollback or a restore nobody looks at them.
+    pub seen: Option<Moment>,
+    /// When all this was put together.
     pub taken: Moment,
+}
+
+/// What failed in passing: another try may help.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Again {
+    /// What it was for.
+    pub kind: Kind,
+    /// Why it failed, for people.
+    pub why: String,
+    /// Not before this it is tried again.
+    pub at: Moment,
 }
 
 /// One difference between the effective target and what was seen.
@@ -104,7 +130,7 @@ pub struct Next {
     /// What differs between what was seen and what it makes.
     pub because: Vec<Difference>,
     /// What the request calls the images of it.
-    pub resolved: BTreeMap<String, ImageId>,
+    pub resolved: Common<BTreeMap<String, ImageId>>,
 }
 
 /// One container of a service, or a service without any.
@@ -137,6 +163,17 @@ pub struct Readiness {
     pub one_way: Option<String>,
     /// The revisions that stay, because the older release is declared to run with them.
     pub kept: Vec<Revision>,
+    /// The deploy under way, which is what would be taken back: what runs would stay.
+    pub takes_back: Option<TakesBack>,
+}
+
+/// A deploy that a rollback would take back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TakesBack {
+    /// What it brings up.
+    pub generation: GenerationNumber,
+    /// Whether it moves the schema. Once it has, it is left by a rollback from it.
+    pub migrates: bool,
 }
 
 /// What a person can ask of the daemon.
@@ -184,6 +221,12 @@ pub enum ActKind {
         /// The operation.
         of: u64,
     },
+    /// Put a version of an env file where it belongs, as the operator's own.
+    RestoreEnv,
+    /// Keep a file as a version of an env file.
+    ImportEnv,
+    /// Be shown the values of a version of an env file: it goes into the record before they are.
+    RevealEnv,
 }
 
 impl ActKind {
@@ -202,6 +245,9 @@ impl ActKind {
             Self::DropBeside => "drop",
             Self::PutIn { .. } => "put-in",
             Self::DropRows { .. } => "drop-rows",
+            Self::RestoreEnv => "env-restore",
+            Self::ImportEnv => "env-import",
+            Self::RevealEnv => "env-show",
         }
     }
 }
@@ -223,8 +269,29 @@ pub struct Order {
     pub dump: Option<Dumped>,
     /// The database that is dropped.
     pub database: Option<String>,
+    /// The version of an env file that it is about.
+    pub env: Option<AboutEnv>,
     /// Where the loop says what will happen, or why not.
     pub answer: oneshot::Sender<Result<Accepted, Refusal>>,
+}
+
+/// Which version of which env file an order is about. `of` names the file; without it, the stack's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AboutEnv {
+    /// One that is known, by its id.
+    Version {
+        /// The id, or its beginning.
+        id: EnvId,
+        /// The env file.
+        of: Option<PathBuf>,
+    },
+    /// One that a file holds.
+    File {
+        /// That file: an absolute path.
+        from: PathBuf,
+        /// The env file.
+        of: Option<PathBuf>,
+    },
 }
 
 /// An order that is carried out.
@@ -261,7 +328,9 @@ pub struct Refusal {
 pub struct Shared {
     key: HostKey,
     snapshots: Mutex<BTreeMap<StackName, Arc<Snapshot>>>,
+    tallies: Mutex<BTreeMap<StackName, Tally>>,
     version: watch::Sender<u64>,
+    hearts: Hearts,
 }
 
 impl Shared {
@@ -270,7 +339,9 @@ impl Shared {
         Self {
             key,
             snapshots: Mutex::default(),
+            tallies: Mutex::default(),
             version: watch::Sender::new(0),
+            hearts: Hearts::default(),
         }
     }
 
@@ -305,6 +376,23 @@ impl Shared {
     /// Tells of every publication from now on.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.version.subscribe()
+    }
+
+    /// Counts an operation of `stack` that has ended.
+    pub fn count(&self, stack: &StackName, add: impl FnOnce(&mut Tally)) {
+        let mut tallies = self.tallies.lock().unwrap_or_else(PoisonError::into_inner);
+        add(tallies.entry(stack.clone()).or_default());
+    }
+
+    /// The operations of `stack` that have ended since the daemon was started.
+    pub fn tally(&self, stack: &StackName) -> Tally {
+        let tallies = self.tallies.lock().unwrap_or_else(PoisonError::into_inner);
+        tallies.get(stack).cloned().unwrap_or_default()
+    }
+
+    /// Whether the loops of the stacks are alive.
+    pub fn hearts(&self) -> &Hearts {
+        &self.hearts
     }
 
     /// The id under which an env file's content is shown.

@@ -13,28 +13,38 @@ use state::rollback::is_unfinished;
 
 use crate::shared::{Shared, Snapshot};
 
+mod acts;
 mod backups;
 mod changes;
 mod doing;
+mod env;
 mod expected;
 mod health;
 mod history;
+mod log;
 mod plan;
 mod problem;
+mod recent;
 mod release;
-#[cfg(test)]
-pub(crate) mod sample;
+mod releases;
+#[cfg(any(test, feature = "samples"))]
+pub mod sample;
 mod seen;
 mod stakes;
 
+pub use acts::{ActList, ActRow};
 pub use backups::{BackupList, BackupRow, Backups, Beside, DamagedBackup, TakenBackRow, VerifiedRow};
-pub use doing::{Approval, Hold, NextUp, OperationNow, Pause, ProgressNow, Rollback};
+pub use doing::{Again, Approval, Hold, NextUp, OperationNow, Pause, ProgressNow, Rollback, TakesBack};
+pub use env::{EnvDiff, EnvImport, EnvKey, EnvList, EnvRow, EnvShown, EnvText, EnvUse};
 pub use expected::Expected;
 pub use health::{Failing, FailingProbe, Probe, Trial};
 pub use history::{CheckRow, GenerationRow, History, OperationRow, RowsRow, StepRow, TableRow};
+pub use log::{Log, LogLine};
 pub use plan::{Action, PlanView, PlannedChange};
 pub use problem::ProblemView;
+pub use recent::{AnswerRow, RecentAnswers};
 pub use release::{Asked, Gap, Running};
+pub use releases::{KnownRow, MovedTag, ReleaseList, TagRow};
 pub use seen::{Diff, Engine, Schema, Service};
 
 /// The version of these shapes. Counted up when a field changes its meaning.
@@ -42,6 +52,7 @@ pub const FORMAT: u32 = 1;
 
 /// Answer to `status --json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct StatusList {
     /// [`FORMAT`].
     pub format: u32,
@@ -51,6 +62,7 @@ pub struct StatusList {
 
 /// One word for how a stack is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     /// What was asked for runs, and is proven.
@@ -83,15 +95,59 @@ pub enum State {
     Unknown,
 }
 
+impl State {
+    /// Each of them.
+    pub const ALL: [Self; 14] = [
+        Self::Steady,
+        Self::Pending,
+        Self::Fetching,
+        Self::Deploying,
+        Self::Healing,
+        Self::RollingBack,
+        Self::Restoring,
+        Self::Trial,
+        Self::Failing,
+        Self::RolledBack,
+        Self::Held,
+        Self::AwaitingApproval,
+        Self::Paused,
+        Self::Unknown,
+    ];
+
+    /// The word in `--json` and in metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Steady => "steady",
+            Self::Pending => "pending",
+            Self::Fetching => "fetching",
+            Self::Deploying => "deploying",
+            Self::Healing => "healing",
+            Self::RollingBack => "rolling_back",
+            Self::Restoring => "restoring",
+            Self::Trial => "trial",
+            Self::Failing => "failing",
+            Self::RolledBack => "rolled_back",
+            Self::Held => "held",
+            Self::AwaitingApproval => "awaiting_approval",
+            Self::Paused => "paused",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
 /// All that is shown of one stack.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Status {
     /// Its name.
     pub stack: String,
     /// Counts up with every publication; for `after=` of a wait.
     pub version: u64,
-    /// When it was seen.
+    /// When this was put together.
     pub taken: Timestamp,
+    /// When the containers were seen; none: not yet. Beside a deploy, a rollback or a restore nobody looks at them.
+    #[serde(default)]
+    pub seen: Option<Timestamp>,
     /// How it is, in a word.
     pub state: State,
     /// Whether nobody has to look at it.
@@ -124,6 +180,9 @@ pub struct Status {
     pub drift: Vec<Diff>,
     /// What is waited for.
     pub waits: Vec<String>,
+    /// What failed in passing and is tried again; none: nothing, or it is being tried.
+    #[serde(default)]
+    pub again: Option<Again>,
     /// What is wrong with the input files; the last valid ones are in force.
     pub problems: Vec<ProblemView>,
     /// Whether it could be rolled back right now.
@@ -163,6 +222,7 @@ impl Status {
             stack: record.stack.to_string(),
             version,
             taken: wall(&snapshot.taken),
+            seen: snapshot.seen.as_ref().map(wall),
             state,
             fine: is_fine(state)
                 && !health::is_lost(snapshot)
@@ -185,6 +245,7 @@ impl Status {
             }),
             drift: snapshot.drift.iter().map(Diff::of).collect(),
             waits: snapshot.waits.clone(),
+            again: doing::again(snapshot),
             problems,
             rollback: doing::rollback(snapshot),
             services: snapshot.services.iter().map(Service::of).collect(),

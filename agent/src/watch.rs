@@ -32,7 +32,8 @@ pub enum WatchError {
 }
 
 /// Wakes when one of some files may have changed: written in place, replaced by a rename, reached
-/// over other symbolic links, gone or come back. Also where nothing changed after all.
+/// over other symbolic links, gone or come back. Also where nothing changed after all. Of a directory
+/// it wakes when anything in it may have, and not further below.
 ///
 /// It watches the directories in which the names on the way to each file stand, never the files: an
 /// editor's rename leaves a watched file behind. What the kernel does not tell (a directory further
@@ -117,6 +118,8 @@ struct State {
     paths: BTreeSet<PathBuf>,
     /// The names on the way to them, as the kernel will call them.
     names: BTreeSet<PathBuf>,
+    /// The directories among them: all that is in one counts.
+    whole: BTreeSet<PathBuf>,
     /// The directories that are watched.
     armed: BTreeMap<PathBuf, Identity>,
     /// Something happened that nobody has been woken for.
@@ -156,7 +159,8 @@ impl Shared {
                         // The watcher now forgets it by itself, with all that is below.
                         state.armed.retain(|armed, _| !armed.starts_with(path));
                     }
-                    state.woken |= directory || state.names.contains(path);
+                    let within = path.parent().is_some_and(|parent| state.whole.contains(parent));
+                    state.woken |= directory || within || state.names.contains(path);
                 }
             }
         }
@@ -238,9 +242,17 @@ impl Arms {
     fn forget(&mut self) -> bool {
         let paths = self.shared.lock().paths.clone();
         let links: BTreeSet<Link> = paths.iter().flat_map(|path| links_of(path)).collect();
-        let wanted: BTreeSet<&PathBuf> = links.iter().map(|link| &link.directory).collect();
+        let names: BTreeSet<PathBuf> = links.iter().map(|link| link.directory.join(&link.name)).collect();
+        let is_directory = |name: &&PathBuf| {
+            let found = std::fs::symlink_metadata(name);
+            found.is_ok_and(|found| found.is_dir())
+        };
+        let whole: BTreeSet<PathBuf> = names.iter().filter(is_directory).cloned().collect();
+        let directories = links.iter().map(|link| &link.directory);
+        let wanted: BTreeSet<&PathBuf> = directories.chain(&whole).collect();
         let mut state = self.shared.lock();
-        state.names = links.iter().map(|link| link.directory.join(&link.name)).collect();
+        state.names = names;
+        state.whole.clone_from(&whole);
         let outdated: Vec<PathBuf> = state
             .armed
             .iter()
@@ -265,7 +277,9 @@ impl Arms {
         let missing: BTreeSet<PathBuf> = {
             let state = self.shared.lock();
             let directories = state.names.iter().filter_map(|name| name.parent());
+            let whole = state.whole.iter().map(PathBuf::as_path);
             directories
+                .chain(whole)
                 .filter(|directory| !state.armed.contains_key(*directory))
                 .map(Path::to_owned)
                 .collect()

@@ -86,6 +86,8 @@ pub struct Loaded {
     pub yaml: BTreeSet<PathBuf>,
     /// The variables that the `image` of each service mentions.
     pub interpolated: BTreeMap<ServiceName, BTreeSet<String>>,
+    /// The services whose HEALTHCHECK mentions a variable.
+    pub interpolated_checks: BTreeSet<ServiceName>,
 }
 
 /// Loads a stack, reading files through `source`: [`Disk`] but in tests.

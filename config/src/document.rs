@@ -59,6 +59,7 @@ pub(crate) fn read_text(path: &Path, absent: &str) -> Result<String, LoadError> 
         ReadError::TooLarge { max, .. } => {
             invalid(whole(format!("is larger than {} MiB", max / 1024 / 1024)).hint("is it the right file?"))
         }
+        error @ ReadError::TooMany { .. } => invalid(whole(error.to_string())),
     })?;
     let text = String::from_utf8(bytes).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
@@ -71,15 +72,31 @@ pub(crate) fn read_text(path: &Path, absent: &str) -> Result<String, LoadError> 
         );
         invalid(problem.hint("save the file as UTF-8; is it the right file?"))
     })?;
-    match text.find('\0') {
-        Some(at) => {
-            let problem = Problem::error(Place::at(path, &text, at), "", "a NUL byte: this is no text file");
-            Err(invalid(
-                problem.hint("a crash may have left it so; write it anew"),
-            ))
-        }
+    match nul(path, &text) {
+        Some(problem) => Err(invalid(problem)),
         None => Ok(text),
     }
+}
+
+/// A file whose content may be secret as text: which byte of it is wrong is not said.
+pub(crate) fn text_of<'t>(path: &Path, bytes: &'t [u8]) -> Result<&'t str, Problem> {
+    let text = std::str::from_utf8(bytes).map_err(|error| {
+        let before = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
+        let place = Place::at(path, &before, before.len());
+        Problem::error(place, "", "this is not UTF-8 text")
+            .hint("save the file as UTF-8; is it the right file?")
+    })?;
+    match nul(path, text) {
+        Some(problem) => Err(problem),
+        None => Ok(text),
+    }
+}
+
+/// What a file looks like that was being written when the power went: to a parser it may end there.
+fn nul(path: &Path, text: &str) -> Option<Problem> {
+    let place = Place::at(path, text, text.find('\0')?);
+    let problem = Problem::error(place, "", "a NUL byte: this is no text file");
+    Some(problem.hint("a crash may have left it so; write it anew"))
 }
 
 /// The document in `text`, or every place where it is not TOML.

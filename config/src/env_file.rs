@@ -2,10 +2,11 @@
 //! quotes with escapes and interpolation, comments, values over several lines, CRLF, BOM.
 //! What is wrong is said with its place and without any value.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use crate::compose::template::{self, TemplateError, Variables};
+use crate::document;
 use crate::error::{Place, Problem};
 
 /// What an env file sets.
@@ -31,27 +32,66 @@ pub fn parse(
     env: &mut Env,
     problems: &mut Vec<Problem>,
 ) {
-    let Ok(text) = std::str::from_utf8(text) else {
-        problems.push(Problem::error(
-            Place::file(file),
-            "",
-            "the file is not UTF-8 text",
-        ));
-        return;
+    drop(read(file, text, format, lookup, env, problems));
+}
+
+/// What `text` of `file` sets, in its order; a name that is set again stands where it was first, with its last value.
+pub fn in_order(
+    file: &Path,
+    text: &[u8],
+    format: Format,
+    lookup: &dyn Fn(&str) -> Option<String>,
+    problems: &mut Vec<Problem>,
+) -> Vec<(String, String)> {
+    let mut env = Env::new();
+    let order = read(file, text, format, lookup, &mut env, problems);
+    let set = order.into_iter();
+    set.filter_map(|key| env.remove(&key).map(|value| (key, value)))
+        .collect()
+}
+
+/// The names that two versions of an env file set otherwise, or only one of them sets, in the order of names. What makes no
+/// sense in one of them is passed over. Values are compared as they are written, and told to nobody.
+pub fn differing(file: &Path, one: &[u8], other: &[u8]) -> BTreeSet<String> {
+    let read = |text: &[u8]| -> BTreeSet<(String, String)> {
+        let set = in_order(file, text, Format::Dotenv, &|_| None, &mut Vec::new());
+        set.into_iter().collect()
     };
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let (one, other) = (read(one), read(other));
+    let differs = one.symmetric_difference(&other);
+    differs.map(|(name, _)| name.clone()).collect()
+}
+
+/// As [`parse`]; the names that were not in `env` before, as they came.
+fn read(
+    file: &Path,
+    text: &[u8],
+    format: Format,
+    lookup: &dyn Fn(&str) -> Option<String>,
+    env: &mut Env,
+    problems: &mut Vec<Problem>,
+) -> Vec<String> {
+    let text = match document::text_of(file, text) {
+        Ok(text) => text.strip_prefix('\u{feff}').unwrap_or(text),
+        Err(problem) => {
+            problems.push(problem);
+            return Vec::new();
+        }
+    };
     let mut reader = Reader {
         file,
         text,
         at: 0,
         lookup,
         env,
+        order: Vec::new(),
         problems,
     };
     match format {
         Format::Dotenv => while reader.statement() {},
         Format::Raw => reader.raw(),
     }
+    reader.order
 }
 
 struct Reader<'a> {
@@ -60,6 +100,7 @@ struct Reader<'a> {
     at: usize,
     lookup: &'a dyn Fn(&str) -> Option<String>,
     env: &'a mut Env,
+    order: Vec<String>,
     problems: &'a mut Vec<Problem>,
 }
 
@@ -121,14 +162,21 @@ impl<'a> Reader<'a> {
             Some(quote @ ('"' | '\'')) => self.quoted(quote),
             _ => Some(self.unquoted()),
         };
-        if let Some(value) = value.and_then(|v| self.expand(v, start)) {
-            self.set(key, value);
+        match value.and_then(|v| self.expand(v, start)) {
+            // By an escape: the engine could hand it to nobody.
+            Some(value) if value.contains('\0') => {
+                self.problem(start, "a NUL in this value: no environment can hold one", None);
+            }
+            Some(value) => self.set(key, value),
+            None => {}
         }
         true
     }
 
     fn set(&mut self, key: &str, value: String) {
-        self.env.insert(key.to_owned(), value);
+        if self.env.insert(key.to_owned(), value).is_none() {
+            self.order.push(key.to_owned());
+        }
     }
 
     /// The key, and whether it stands alone. Goes behind the `=`, or nowhere when it is none.
@@ -336,6 +384,21 @@ mod tests {
         expected.assert_eq(&shown.join("\n"));
     }
 
+    #[test]
+    fn what_two_versions_set_otherwise_is_named_without_a_value() {
+        let check = |one: &str, other: &str, expected: &Expect| {
+            let names: Vec<String> = differing(Path::new(".env"), one.as_bytes(), other.as_bytes())
+                .into_iter()
+                .collect();
+            expected.assert_eq(&names.join(" "));
+        };
+        check("A=1\nB=2\n", "# of a person\nexport A='1'\nB=2", &expect![""]);
+        check("A=1\nB=2\nC=3\n", "A=1\nB=3\nD=4\n", &expect!["B C D"]);
+        check("A=1\nA=2\n", "A=2\n", &expect![""]);
+        check("A=1\n", "", &expect!["A"]);
+        check("not a line\nA=1\n", "A=2\n", &expect!["A"]);
+    }
+
     #[track_caller]
     fn check(text: &str, expected: &Expect) {
         check_as(Format::Dotenv, text, expected);
@@ -387,6 +450,89 @@ mod tests {
             C="1""#]],
         );
         check("A=\"\\$B $$B \\0101 \\q\"", &expect![[r#"A="$B $B A \\q""#]]);
+    }
+
+    /// Whatever a file was made with: the same values, or the place where it makes no sense.
+    #[test]
+    fn files_from_elsewhere() {
+        check(
+            "\u{feff}export A=\"1\"\r\nexport\tB='2'\r\n",
+            &expect![[r#"
+            A="1"
+            B="2""#]],
+        );
+        check(
+            "URL=postgres://u:p@h/db?a=b&c==\nB64=\"Zm9v==\"\nE==",
+            &expect![[r#"
+            B64="Zm9v=="
+            E="="
+            URL="postgres://u:p@h/db?a=b&c==""#]],
+        );
+        check(
+            "A='\r\nx\r\n'\r\nB=1",
+            &expect![[r#"
+            A="\r\nx\r\n"
+            B="1""#]],
+        );
+        // The last one counts, also where an earlier one was put to use.
+        check(
+            "A=1\nB=$A\nA=2\nC=$A\nA=\"3\"",
+            &expect![[r#"
+            A="3"
+            B="1"
+            C="2""#]],
+        );
+        check(
+            "A='$5 $$ ${'\nB=\\$5\nC=$$5\nD=a$\nE=$ 5",
+            &expect![[r#"
+            A="$5 $$ ${"
+            B="\\$5"
+            C="$5"
+            D="a$"
+            E="$ 5""#]],
+        );
+    }
+
+    #[test]
+    fn what_is_no_text() {
+        check(
+            "A=1\nB=sec\0ret\nC=1",
+            &expect![
+                ".env:2:6: a NUL byte: this is no text file (a crash may have left it so; write it anew)"
+            ],
+        );
+        check(
+            "A=\"x\\0000y\"\nB=1",
+            &expect![[r#"
+            B="1"
+            .env:1:3: a NUL in this value: no environment can hold one"#]],
+        );
+        let (mut env, mut problems) = (Env::new(), Vec::new());
+        let bytes = b"A=1\nB=\xc3\xa9\xff\n";
+        for format in [Format::Dotenv, Format::Raw] {
+            parse(
+                Path::new(".env"),
+                bytes,
+                format,
+                &|_| None,
+                &mut env,
+                &mut problems,
+            );
+        }
+        let said: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        let expected = ".env:2:4: this is not UTF-8 text (save the file as UTF-8; is it the right file?)";
+        assert_eq!(said, [expected, expected]);
+        assert!(env.is_empty());
+    }
+
+    #[test]
+    fn names_stand_in_the_order_of_the_file() {
+        let mut problems = Vec::new();
+        let text = b"Z=1\n# comment\nA=2\nMISSING\nZ=3\n=x\nM='4'\n";
+        let set = in_order(Path::new(".env"), text, Format::Dotenv, &|_| None, &mut problems);
+        let set: Vec<String> = set.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        assert_eq!(set, ["Z=3", "A=2", "M=4"]);
+        assert_eq!(problems.len(), 1);
     }
 
     #[test]

@@ -160,12 +160,19 @@ impl std::error::Error for Problems {}
 
 /// `did you mean "x"?` for the candidate nearest to `given`, when one is near enough.
 pub fn did_you_mean<'a>(given: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<String> {
-    candidates
+    let nearest = nearest(given, candidates);
+    let candidate = nearest.first()?;
+    Some(format!("did you mean \"{candidate}\"?"))
+}
+
+/// The candidates that are near enough to `given` to be what was meant, the nearest first.
+pub fn nearest<'a>(given: &str, candidates: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
+    let scored = candidates
         .into_iter()
-        .map(|candidate| (strsim::jaro_winkler(given, candidate), candidate))
-        .filter(|(score, _)| *score > 0.8)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, candidate)| format!("did you mean \"{candidate}\"?"))
+        .map(|candidate| (strsim::jaro_winkler(given, candidate), candidate));
+    let mut near: Vec<(f64, &str)> = scored.filter(|(score, _)| *score > 0.8).collect();
+    near.sort_by(|a, b| a.0.total_cmp(&b.0));
+    near.into_iter().rev().map(|(_, candidate)| candidate).collect()
 }
 
 /// An error and what it says of its causes.

@@ -144,6 +144,20 @@ impl<'d> Item<'d> {
         }
     }
 
+    /// It as a table, where it is one: for what can be written in a short form too.
+    pub(crate) fn as_table(&self) -> Option<Table<'d>> {
+        let DeValue::Table(entries) = self.value else {
+            return None;
+        };
+        Some(Table {
+            entries,
+            at: self.span.start,
+            path: self.path.clone(),
+            source: self.source,
+            asked: Vec::new(),
+        })
+    }
+
     fn table(self) -> Result<Table<'d>, (Self, Fault)> {
         if let DeValue::Table(entries) = self.value {
             return Ok(Table {

@@ -1,12 +1,15 @@
 //! Reading a file that somebody else wrote, in bounded time and memory: a FIFO, a directory, a
 //! device or a huge file is an error, never a wait. Nothing here looks at the content.
 
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 /// Why a file could not be read. The message never holds any of the content.
@@ -33,6 +36,14 @@ pub enum ReadError {
         path: PathBuf,
         /// What it is: `a directory`.
         what: &'static str,
+    },
+    /// There is more below it than anybody reads.
+    #[error("{} holds more than {most}", path.display())]
+    TooMany {
+        /// The directory.
+        path: PathBuf,
+        /// The most that is read, in words.
+        most: &'static str,
     },
     /// It is larger than such a file ever is.
     #[error("{} is larger than {max} bytes", path.display())]
@@ -79,6 +90,145 @@ fn read_whole(mut file: File, path: &Path, max: u64) -> Result<Vec<u8>, ReadErro
     }
 }
 
+/// So many files may lie below a directory that is read whole, so deep, and with so many bytes in all.
+const FILES: usize = 1000;
+const DEPTH: usize = 20;
+const BYTES: u64 = 16 << 20;
+
+/// What a file is called while it is written, before it is renamed: nobody reads it by that name.
+pub fn unfinished(name: &Path) -> PathBuf {
+    PathBuf::from(format!(".{}.steadfast", name.display()))
+}
+
+/// As [`files_below`], of the directory at `path`.
+pub fn files_below_path(path: &Path) -> Result<BTreeSet<PathBuf>, ReadError> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let opened = rustix::fs::open(path, flags, Mode::empty());
+    files_below(opened.map_err(|errno| no_directory(path, errno))?, path)
+}
+
+/// Why a directory could not be opened.
+pub fn no_directory(path: &Path, errno: Errno) -> ReadError {
+    let path = path.to_owned();
+    match errno {
+        Errno::NOENT => ReadError::Absent { path },
+        errno => ReadError::Unreadable {
+            path,
+            source: errno.into(),
+        },
+    }
+}
+
+/// The paths of all files below the open directory that is called `path`, hidden ones too. Whatever else is there is an
+/// error, symbolic links too: whoever writes through one, or takes it away, has to do with another file.
+pub fn files_below(directory: impl AsFd, path: &Path) -> Result<BTreeSet<PathBuf>, ReadError> {
+    let mut below = Below {
+        top: path,
+        files: BTreeSet::new(),
+        bytes: 0,
+    };
+    below.walk(directory.as_fd(), path, 0)?;
+    Ok(below.files)
+}
+
+struct Below<'a> {
+    top: &'a Path,
+    files: BTreeSet<PathBuf>,
+    bytes: u64,
+}
+
+impl Below<'_> {
+    fn walk(&mut self, directory: BorrowedFd<'_>, path: &Path, depth: usize) -> Result<(), ReadError> {
+        let unreadable = |errno: Errno| ReadError::Unreadable {
+            path: path.to_owned(),
+            source: errno.into(),
+        };
+        for entry in Dir::read_from(directory).map_err(unreadable)? {
+            let entry = entry.map_err(unreadable)?;
+            let name = Path::new(OsStr::from_bytes(entry.file_name().to_bytes()));
+            let bytes = name.as_os_str().as_bytes();
+            let is_unfinished = bytes.starts_with(b".") && bytes.ends_with(b".steadfast");
+            if bytes == b"." || bytes == b".." || is_unfinished {
+                continue;
+            }
+            self.entry(directory, name, &path.join(name), depth)?;
+        }
+        Ok(())
+    }
+
+    fn entry(
+        &mut self,
+        directory: BorrowedFd<'_>,
+        name: &Path,
+        path: &Path,
+        depth: usize,
+    ) -> Result<(), ReadError> {
+        let unreadable = |errno: Errno| ReadError::Unreadable {
+            path: path.to_owned(),
+            source: errno.into(),
+        };
+        // Paths are kept as text.
+        if name.to_str().is_none() {
+            return Err(ReadError::Unreadable {
+                path: path.to_owned(),
+                source: io::Error::new(io::ErrorKind::InvalidFilename, "its name is not UTF-8"),
+            });
+        }
+        let stat = match rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => stat,
+            // It went while we were looking.
+            Err(Errno::NOENT) => return Ok(()),
+            Err(errno) => return Err(unreadable(errno)),
+        };
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory if depth < DEPTH => {
+                let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                let below = rustix::fs::openat(directory, name, flags, Mode::empty()).map_err(unreadable)?;
+                return self.walk(below.as_fd(), path, depth + 1);
+            }
+            FileType::Directory => return Err(self.too_many("20 directories, one in the other")),
+            FileType::RegularFile => {
+                self.bytes = self
+                    .bytes
+                    .saturating_add(u64::try_from(stat.st_size).unwrap_or(0));
+            }
+            other => {
+                return Err(ReadError::NotRegular {
+                    path: path.to_owned(),
+                    what: called(other),
+                });
+            }
+        }
+        self.files.insert(path.to_owned());
+        if self.files.len() > FILES {
+            return Err(self.too_many("1000 files"));
+        }
+        if self.bytes > BYTES {
+            return Err(self.too_many("16 MiB"));
+        }
+        Ok(())
+    }
+
+    fn too_many(&self, most: &'static str) -> ReadError {
+        ReadError::TooMany {
+            path: self.top.to_owned(),
+            most,
+        }
+    }
+}
+
+fn called(what: FileType) -> &'static str {
+    match what {
+        FileType::RegularFile => "a file",
+        FileType::Directory => "a directory",
+        FileType::Symlink => "a symbolic link",
+        FileType::Fifo => "a FIFO",
+        FileType::Socket => "a socket",
+        FileType::CharacterDevice | FileType::BlockDevice => "a device",
+        FileType::Unknown => "of an unknown type",
+    }
+}
+
 /// The regular file `name` in `dir`, which is called `path`, opened for reading.
 fn open_regular(dir: impl AsFd, name: &Path, path: &Path, more: OFlags) -> Result<File, ReadError> {
     let unreadable = |errno: Errno| ReadError::Unreadable {
@@ -104,18 +254,13 @@ fn open_regular(dir: impl AsFd, name: &Path, path: &Path, more: OFlags) -> Resul
         Err(errno) => return Err(unreadable(errno)),
     };
     let stat = rustix::fs::fstat(&fd).map_err(unreadable)?;
-    let what = match FileType::from_raw_mode(stat.st_mode) {
-        FileType::RegularFile => return Ok(File::from(fd)),
-        FileType::Directory => "a directory",
-        FileType::Fifo => "a FIFO",
-        FileType::Socket => "a socket",
-        FileType::CharacterDevice | FileType::BlockDevice => "a device",
-        _ => "of an unknown type",
-    };
-    Err(ReadError::NotRegular {
-        path: path.to_owned(),
-        what,
-    })
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => Ok(File::from(fd)),
+        other => Err(ReadError::NotRegular {
+            path: path.to_owned(),
+            what: called(other),
+        }),
+    }
 }
 
 #[cfg(test)]
@@ -179,5 +324,66 @@ mod tests {
             read_regular(&circle, 10),
             Err(ReadError::Unreadable { .. })
         ));
+    }
+
+    #[test]
+    fn all_files_below_a_directory_are_listed_and_nothing_else_is_taken_for_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        std::fs::create_dir_all(at("rules/deep/empty")).unwrap();
+        for name in [
+            "b.yml",
+            ".hidden",
+            "rules/a.yml",
+            "rules/deep/c",
+            "rules/.c.steadfast",
+        ] {
+            std::fs::write(at(name), name).unwrap();
+        }
+        let list = || {
+            let opened = File::open(dir.path()).unwrap();
+            let files = files_below(&opened, Path::new("/conf"));
+            files.map(|files| {
+                files
+                    .iter()
+                    .map(|path| path.display().to_string())
+                    .collect::<Vec<_>>()
+                    .join(" ")
+            })
+        };
+        assert_eq!(
+            list().unwrap(),
+            "/conf/.hidden /conf/b.yml /conf/rules/a.yml /conf/rules/deep/c"
+        );
+        std::os::unix::fs::symlink("b.yml", at("link")).unwrap();
+        assert_eq!(
+            list().unwrap_err().to_string(),
+            "/conf/link is a symbolic link, not a file"
+        );
+        std::fs::remove_file(at("link")).unwrap();
+        let odd = dir.path().join(OsStr::from_bytes(b"\xff.conf"));
+        std::fs::write(&odd, "").unwrap();
+        let said = list().unwrap_err();
+        assert!(
+            matches!(&said, ReadError::Unreadable { source, .. } if source.to_string() == "its name is not UTF-8")
+        );
+        std::fs::remove_file(&odd).unwrap();
+        let fifo = at("rules/fifo");
+        rustix::fs::mknodat(rustix::fs::CWD, &fifo, FileType::Fifo, Mode::RUSR, 0).unwrap();
+        assert_eq!(
+            list().unwrap_err().to_string(),
+            "/conf/rules/fifo is a FIFO, not a file"
+        );
+        std::fs::remove_file(&fifo).unwrap();
+        File::create(at("large")).unwrap().set_len(BYTES).unwrap();
+        assert_eq!(list().unwrap_err().to_string(), "/conf holds more than 16 MiB");
+        std::fs::remove_file(at("large")).unwrap();
+        for number in 0..FILES {
+            std::fs::write(at(&number.to_string()), "").unwrap();
+        }
+        assert_eq!(
+            list().unwrap_err().to_string(),
+            "/conf holds more than 1000 files"
+        );
     }
 }

@@ -272,6 +272,22 @@ fn a_secret_is_never_quoted() {
     assert_eq!(problems.lines().count(), 4, "{problems}");
 }
 
+/// To a parser of YAML a file may end at its first NUL: half of the services would be gone.
+#[test]
+fn a_nul_is_said_wherever_it_is() {
+    complains(
+        "services: {a: {image: x}}\n\0\0 b: {image: x}\n",
+        &expect!["c.yaml:2:1: a NUL byte: this is no text file (a crash may have left it so; write it anew)"],
+    );
+    let text = "services:\n  a:\n    image: x\n    environment: {PW: \"s3cret\\0\"}\n";
+    let problems = loaded(&[("c.yaml", text)]).unwrap_err().to_string();
+    let expected = "services.a.environment.PW: a NUL in this value: no environment can hold one";
+    assert!(
+        problems.contains(expected) && !problems.contains("s3cret"),
+        "{problems}"
+    );
+}
+
 #[test]
 fn yaml_that_is_none() {
     complains(

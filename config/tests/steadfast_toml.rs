@@ -74,9 +74,17 @@ fn the_least_that_is_enough_has_every_default() {
             settle: 5s,
             resync: 60s,
             log: Human,
+            http: Some(
+                Loopback(
+                    127.0.0.1:7878,
+                ),
+            ),
             control: ControlSettings {
                 act_users: [],
                 act_groups: [],
+                acts: {},
+                severity: {},
+                named: [],
             },
         }
         StackSettings {
@@ -97,6 +105,9 @@ fn the_least_that_is_enough_has_every_default() {
                 ),
             ],
             track: [],
+            track_below: [],
+            file_checks: [],
+            file_actions: [],
             images: {},
             trial: TrialPolicy {
                 window: 300s,
@@ -107,6 +118,7 @@ fn the_least_that_is_enough_has_every_default() {
                 budget_per: 3600s,
             },
             probes: [],
+            source: None,
             database: None,
             mentions: [],
         }"#]]
@@ -186,7 +198,7 @@ fn the_agent() {
             steadfast.toml:2:10: agent.engine: an engine is not reached by "ssh" (write "unix:///var/run/docker.sock" or "tcp://host:2375")
             steadfast.toml:3:10: agent.socket: "run/s" is not an absolute path (write the path from the root: "/…")
             steadfast.toml:4:10: agent.resync: "0s" is out of range (it can be "1s" to "24h")
-            steadfast.toml:5:1: agent.http: "http" is not supported yet (take it out: this version would not act on it)
+            steadfast.toml:5:8: agent.http: expected an address, found the integer 1 (write "127.0.0.1:7878", or false for none)
             steadfast.toml:6:1: stack.a.probe: no probe: only the state of the containers will judge a release (add [[stack.NAME.probe]] with name, service and kind)"#]],
     );
     check(
@@ -209,6 +221,119 @@ fn the_agent() {
             steadfast.toml:4:33: agent.control.act_users[3]: -1 is out of range (it is a whole number, 0 to 4294967294, without quotes)
             steadfast.toml:5:1: stack.a.probe: no probe: only the state of the containers will judge a release (add [[stack.NAME.probe]] with name, service and kind)"#]],
     );
+}
+
+#[test]
+fn who_may_act_is_said_for_each_act_and_each_severity() {
+    let check_control = |keys: &str, expected| {
+        let stack = "[stack.a]\ndirectory = \"/a\"\nprobe = []";
+        check(&format!("[agent.control]\n{keys}\n{stack}"), expected);
+    };
+    let read = "[agent.control]\nact_groups = [\"ops\"]\n\
+        [agent.control.acts]\nrestore = [\"@dba\", \"anna\", 1000, \"@500\"]\nput-in = []\n\
+        [agent.control.severity]\nhigh = [\"@leads\"]\n[stack.a]\ndirectory = \"/a\"";
+    let control = self::read(read).agent.control;
+    let words: Vec<_> = control.acts.keys().copied().collect();
+    assert_eq!(
+        (words, control.acts["restore"].len()),
+        (vec!["put-in", "restore"], 4)
+    );
+    assert!(control.acts["put-in"].is_empty());
+    let named = control.named.iter().map(|named| {
+        let sign = if named.is_group { "@" } else { "" };
+        format!("{} {}{}", named.place, sign, named.name)
+    });
+    assert_eq!(
+        named.collect::<Vec<_>>(),
+        [
+            "steadfast.toml:2:1 @ops",
+            "steadfast.toml:4:1 @dba",
+            "steadfast.toml:4:1 anna",
+            "steadfast.toml:7:1 @leads"
+        ]
+    );
+    check_control(
+        "[agent.control.acts]\nrestoer = []\nrollback = \"@ops\"\nretry = [\"@a b\", true]",
+        expect![[r#"
+            steadfast.toml:3:1: agent.control.acts.restoer: unknown key "restoer" (did you mean "restore"?)
+            steadfast.toml:4:12: agent.control.acts.rollback: expected an array, found the string "@ops" (write rollback = ["@ops"])
+            steadfast.toml:5:10: agent.control.acts.retry[0]: "a b" is not a valid user or group name: it starts with a letter or `_` and holds only letters, digits, `_`, `.` and `-` (write a group as "@ops", or by its number: "@500")
+            steadfast.toml:5:18: agent.control.acts.retry[1]: expected a string, found the boolean true (put it in quotes: "true")"#]],
+    );
+    check_control(
+        "[agent.control.severity]\ncritical = [\"@oncall\"]",
+        expect![[r#"
+            steadfast.toml:3:1: agent.control.severity.critical: nobody is asked about a failure that is critical (set approval = "lead" in [policy.critical], or rollback_schema = "ask" for the database of a stack, or take it out)"#]],
+    );
+    check_control(
+        "[agent.control.severity]\ncritical = [\"@oncall\"]\n[policy.critical]\naction = \"notify\"",
+        expect![[r#"
+            steadfast.toml:3:1: agent.control.severity.critical: nobody is asked about a failure that is critical (set action = "rollback" and approval = "lead" in [policy.critical], or take it out)"#]],
+    );
+    // Who says so of the schema, or of one revision, is asked whatever the failure is.
+    let asks = "[stack.a]\ndirectory = \"/a\"\nprobe = []\n[stack.a.database]\nservice = \"db\"\n{}\
+        [stack.a.database.migrations]\ntool = \"alembic\"\nservice = \"api\"\n";
+    for (of_all, of_one) in [
+        ("rollback_schema = \"ask\"\n", ""),
+        (
+            "",
+            "[stack.a.database.manual.\"0003\"]\nrollback_schema = \"ask\"\n",
+        ),
+    ] {
+        let stack = asks.replace("{}", of_all);
+        let control = format!("[agent.control.severity]\ncritical = [\"@oncall\"]\n{stack}{of_one}");
+        assert_eq!(self::read(&control).agent.control.severity.len(), 1, "{control}");
+    }
+}
+
+#[test]
+fn a_path_that_no_socket_can_have_is_an_error() {
+    let path = format!("/run/{}", "s".repeat(103));
+    check(
+        &format!("[agent]\nsocket = \"{path}\"\n[stack.a]\ndirectory = \"/a\"\nprobe = []"),
+        expect![[r#"
+            steadfast.toml:2:10: agent.socket: a socket's path has at most 107 bytes, and this one has 108 (write a shorter one: "/run/steadfast/steadfast.sock")"#]],
+    );
+}
+
+#[test]
+fn metrics_are_told_on_the_loopback_alone() {
+    let check_http = |http: &str, expected| {
+        let stack = "[stack.a]\ndirectory = \"/a\"\nprobe = []";
+        check(&format!("[agent]\nhttp = {http}\n{stack}"), expected);
+    };
+    for good in ["false", "\"127.0.0.1:7878\"", "\"127.1.2.3:0\"", "\"[::1]:9000\""] {
+        check_http(
+            good,
+            expect![[r#"
+            read
+        "#]],
+        );
+    }
+    check_http(
+        "true",
+        expect![[
+            r#"steadfast.toml:2:8: agent.http: expected an address, found the boolean true (write "127.0.0.1:7878", or false for none)"#
+        ]],
+    );
+    check_http(
+        "\"localhost:7878\"",
+        expect![[
+            r#"steadfast.toml:2:8: agent.http: "localhost:7878" is not an address and a port (write "127.0.0.1:7878", or false for none)"#
+        ]],
+    );
+    check_http(
+        "\"0.0.0.0:7878\"",
+        expect![[
+            r#"steadfast.toml:2:8: agent.http: 0.0.0.0:7878 can be reached from other hosts (what runs here is told to whoever asks: keep it on 127.0.0.1, and let a reverse proxy or a tunnel lead there)"#
+        ]],
+    );
+    let of = |http: &str| {
+        let text = format!("[agent]\n{http}\n[stack.a]\ndirectory = \"/a\"\nprobe = []");
+        read(&text).agent.http.map(|at| at.get().to_string())
+    };
+    assert_eq!(of("").as_deref(), Some("127.0.0.1:7878"));
+    assert_eq!(of("http = false"), None);
 }
 
 #[test]
@@ -243,14 +368,44 @@ fn a_stack() {
             steadfast.toml:4:1: stack.a.compose: no Compose file at all (name at least one, or take the key out: then compose.yaml is found)
             steadfast.toml:5:12: stack.a.env_file: "~/.env" would need a shell (write the path out: no ~ and no variables)
             steadfast.toml:6:10: stack.a.track[0]: "conf/*.conf" is a pattern (patterns are not supported: list the files)
-            steadfast.toml:6:25: stack.a.track[1]: tracked files with a check command are not supported yet (write the path alone: track = ["nginx.conf"])"#]],
+            steadfast.toml:6:25: stack.a.track[1]: the key "path" is missing (add path = "nginx.conf")
+            steadfast.toml:6:27: stack.a.track[1].file: unknown key "file" (known keys here: action, check, path, service)
+            steadfast.toml:6:39: stack.a.track[1].check: "check" without "service" (add service = "frontend": it is run in a container of that service, as the new release has it)
+            steadfast.toml:6:47: stack.a.track[1].check: expected a list of words, found the string "nginx -t" (no shell takes it apart: write check = ["nginx", "-t"])"#]],
     );
     check_stack(
-        "compose = \"docker-compose.prod.yml\"\nprofiles = [\"-x\"]\nsource = { git = \"/x\" }",
+        "track = [\"a\", { path = \"b\" }, { path = \"c\", service = \"web\", check = [\"nginx\", \"-t\"] }]",
+        expect![[r#"
+            read
+        "#]],
+    );
+    check_stack(
+        "track = [\"./\", \"/\", \"conf/../\", \"conf/\", { path = \"monitoring/\" }]",
+        expect![[r#"
+            steadfast.toml:4:10: stack.a.track[0]: /srv/a holds more than a release (name the directories that hold configuration, as "nginx/")
+            steadfast.toml:4:16: stack.a.track[1]: / holds more than a release (name the directories that hold configuration, as "nginx/")
+            steadfast.toml:4:21: stack.a.track[2]: /srv/a/conf/.. holds more than a release (name the directories that hold configuration, as "nginx/")"#]],
+    );
+    check_stack(
+        "track = [\n{ path = \"a\", action = \"reload\" },\n{ path = \"b\", action = \"signal:KILL\" },\n{ path = \"c/\", action = \"signal:SIGUSR2\" },\n]",
+        expect![[r#"
+            steadfast.toml:5:24: stack.a.track[0].action: "reload" is no action (write "recreate", "restart" or "signal:HUP")
+            steadfast.toml:6:24: stack.a.track[1].action: "signal:KILL" is no signal that a program reads its files for (HUP, USR1, USR2 or WINCH)"#]],
+    );
+    check_stack(
+        "track = [\n{ path = \"b/*\", service = \"web\" },\n{ path = \"c\", service = \"a b\", check = [] },\n]",
+        expect![[r#"
+            steadfast.toml:5:10: stack.a.track[0].path: "b/*" is a pattern (patterns are not supported: list the files)
+            steadfast.toml:5:17: stack.a.track[0].service: "service" without "check" (add check = ["nginx", "-t"], or write the path alone)
+            steadfast.toml:6:25: stack.a.track[1].service: "a b" is not a valid service name: it holds only letters, digits, `.`, `_` and `-`
+            steadfast.toml:6:32: stack.a.track[1].check: there is no program (write check = ["nginx", "-t"], or take it out)"#]],
+    );
+    check_stack(
+        "compose = \"docker-compose.prod.yml\"\nprofiles = [\"-x\"]\nnotify = { url = \"/x\" }",
         expect![[r#"
             steadfast.toml:4:11: stack.a.compose: expected an array, found the string "docker-compose.prod.yml" (write compose = ["docker-compose.prod.yml"])
             steadfast.toml:5:13: stack.a.profiles[0]: "-x" is not a valid profile: it starts with a letter or a digit and holds only those, `.`, `_` and `-`
-            steadfast.toml:6:1: stack.a.source: "source" is not supported yet (take it out: this version would not act on it)"#]],
+            steadfast.toml:6:1: stack.a.notify: "notify" is not supported yet (take it out: this version would not act on it)"#]],
     );
     check_stack(
         "images = { api = \"reg/api:latest\", web = \"reg/web:{tag} x\", \"a b\" = \"x:{tag}\", ok = \"reg:5000/ok:{tag}\" }",
@@ -374,7 +529,13 @@ fn a_probe() {
         "kind = \"container\"\ninterval = \"10m\"",
         expect![[r#"
         read
-        steadfast.toml:3:11: stack.a.probe: probe "p" takes 30m to be failing, and the window is 5m (shorten its interval, or lengthen trial.window)"#]],
+        steadfast.toml:7:1: stack.a.probe[0].interval: probe "p" takes 30m to be failing, and the window is 5m (shorten its interval, or lengthen trial.window)"#]],
+    );
+    check_probe(
+        "kind = \"container\"\n[[stack.a.probe]]\nname = \"slow\"\nservice = \"s\"\nkind = \"container\"\nfail_after = 31",
+        expect![[r#"
+        read
+        steadfast.toml:11:1: stack.a.probe[1].fail_after: probe "slow" takes 5m10s to be failing, and the window is 5m (shorten its interval, or lengthen trial.window)"#]],
     );
     check_probe(
         "kind = \"container\"\n[[stack.a.probe]]\nname = \"p\"\nservice = \"a b\"\nkind = \"container\"",
@@ -1043,5 +1204,108 @@ proptest::proptest! {
         let at = |i: usize| (0..=i.min(example.len())).rev().find(|&i| example.is_char_boundary(i)).unwrap();
         let (start, end) = (at(cut), at(cut + len));
         let _ = parse(Path::new("s"), &format!("{}{put}{}", &example[..start], &example[end..]));
+    }
+}
+
+#[test]
+fn a_tracked_directory_ends_with_a_slash() {
+    let settings = read(
+        "[stack.a]\ndirectory = \"/srv/a\"\n\
+         track = [\"nginx.conf\", \"monitoring/prometheus/\", { path = \"conf.d/\", service = \"web\", check = [\"nginx\"] }]",
+    );
+    let stack = settings.stacks.values().next().unwrap();
+    assert_eq!(stack.track, [Path::new("/srv/a/nginx.conf")]);
+    let below = ["/srv/a/monitoring/prometheus", "/srv/a/conf.d"].map(Path::new);
+    assert_eq!(stack.track_below, below);
+    for (path, is) in [
+        ("nginx.conf", true),
+        ("conf.d", false),
+        ("conf.d/a", true),
+        ("conf.d/deep/.a", true),
+        ("conf.data/a", false),
+        ("monitoring/a", false),
+    ] {
+        assert_eq!(stack.tracks(&Path::new("/srv/a").join(path)), is, "{path}");
+    }
+    // Of a directory a service may see a part.
+    let mut spec = state::stack_spec::StackSpec::new("a".parse().unwrap());
+    let part = state::stack_spec::Mount::Bind(state::stack_spec::Bind {
+        source: "/srv/a/conf.d/deep".into(),
+        ..state::stack_spec::Bind::default()
+    });
+    let web = state::stack_spec::ServiceSpec {
+        volumes: vec![part],
+        ..state::stack_spec::ServiceSpec::default()
+    };
+    spec.services.insert("web".parse().unwrap(), web);
+    assert!(stack.unseen_files(&spec).0.is_empty());
+}
+
+#[test]
+fn a_signal_is_refused_where_the_container_would_keep_the_old_file() {
+    use state::files::{Action, Signal};
+    let settings = read(
+        "[stack.a]\ndirectory = \"/srv/a\"\n\
+         track = [{ path = \"site.conf\", action = \"signal:HUP\" }, { path = \"conf.d/\", action = \"signal:HUP\" }, { path = \"conf.d/own.conf\", action = \"restart\" }]",
+    );
+    let stack = settings.stacks.values().next().unwrap();
+    for (path, action) in [
+        ("site.conf", Action::Signal(Signal::Hup)),
+        ("conf.d/deep/a.conf", Action::Signal(Signal::Hup)),
+        ("conf.d/own.conf", Action::Restart),
+        ("other", Action::Recreate),
+    ] {
+        assert_eq!(stack.action_of(&Path::new("/srv/a").join(path)), action, "{path}");
+    }
+    let mut spec = state::stack_spec::StackSpec::new("a".parse().unwrap());
+    spec.services
+        .insert("web".parse().unwrap(), state::stack_spec::ServiceSpec::default());
+    let is_file = |path: &Path| path.extension().is_some_and(|extension| extension == "conf");
+    let mut said = |source: &str| {
+        let bind = state::stack_spec::Bind {
+            source: source.into(),
+            ..state::stack_spec::Bind::default()
+        };
+        let web = spec.services.values_mut().next().unwrap();
+        web.volumes = vec![state::stack_spec::Mount::Bind(bind)];
+        stack.unread_files(&spec, &is_file).to_string()
+    };
+    expect![[r#"
+        steadfast.toml:3:32: stack.a.track[0].action: web mounts the file /srv/a/site.conf itself: a file is replaced by a rename, and a signal leaves the container with the old one (mount the directory that it is in, or write action = "restart")"#]]
+    .assert_eq(&said("/srv/a/site.conf"));
+    assert!(said("/srv/a/conf.d/a.conf").contains("track[1].action"));
+    for source in ["/srv/a", "/srv/a/conf.d", "/srv/a/conf.d/deep"] {
+        assert_eq!(said(source), "", "{source}");
+    }
+}
+
+#[test]
+fn a_check_of_a_file_is_in_a_service_that_sees_it() {
+    let settings = read(
+        "[stack.a]\ndirectory = \"/srv/a\"\n\
+         track = [{ path = \"conf/site.conf\", service = \"web\", check = [\"nginx\", \"-t\"] }]",
+    );
+    let stack = settings.stacks.values().next().unwrap();
+    assert_eq!(stack.track, [Path::new("/srv/a/conf/site.conf")]);
+    assert_eq!(stack.file_checks[0].check.command, ["nginx", "-t"]);
+    let known: BTreeSet<_> = ["api".parse().unwrap()].into();
+    expect![[r#"
+        steadfast.toml:3:37: stack.a.track[0].service: the Compose file has no service "web" (its services: api)"#]]
+    .assert_eq(&stack.unknown_services(&known).to_string());
+    let mut spec = state::stack_spec::StackSpec::new("a".parse().unwrap());
+    assert!(stack.unseen_files(&spec).0.is_empty());
+    spec.services
+        .insert("web".parse().unwrap(), state::stack_spec::ServiceSpec::default());
+    expect![[r#"
+        steadfast.toml:3:54: stack.a.track[0].check: web does not mount /srv/a/conf/site.conf, and cannot check it (name the service that has it among its `volumes`, or mount it in web)"#]]
+    .assert_eq(&stack.unseen_files(&spec).to_string());
+    for source in ["/srv/a/conf", "/srv/a/conf/site.conf"] {
+        let bind = state::stack_spec::Bind {
+            source: source.into(),
+            ..state::stack_spec::Bind::default()
+        };
+        let web = spec.services.values_mut().next().unwrap();
+        web.volumes = vec![state::stack_spec::Mount::Bind(bind)];
+        assert!(stack.unseen_files(&spec).0.is_empty(), "{source}");
     }
 }

@@ -17,6 +17,8 @@ pub enum Bug {
     DowngradeByTheTarget,
     /// 4: a file that the agent has put back counts as the operator's.
     OwnFileIsARequest,
+    /// 4: a tag that moves is followed.
+    TagIsFollowed,
     /// 4: a request is not looked up in the quarantine.
     QuarantineIsNotAsked,
     /// 4: whatever a new request changes lifts the quarantine.
@@ -55,6 +57,8 @@ pub enum Bug {
     RowsStayBehind,
     /// 8: a file is replaced before its content is kept.
     FileIsNotKept,
+    /// 8: nobody asks the check of a file before it is used.
+    CheckIsNotAsked,
     /// 8: a file that somebody is just editing is replaced.
     EditIsOverwritten,
     /// 8: what goes back leaves the files as the bad release has them.
@@ -67,6 +71,8 @@ pub enum Bug {
     DataChangeIsTakenBack,
     /// 8: a migration that failed half-way counts as one that did nothing.
     HalfMigrationCounts,
+    /// 8: a migration of which nobody could see what it has left counts as one that did nothing.
+    UnseenIsUndone,
     /// 8: what is tried when a downgrade has failed is begun on what that has left.
     BuiltUponWhatFailed,
     /// 8: what a failed way back has changed in rows counts as nothing, where the schema is as it was.

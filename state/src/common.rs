@@ -30,6 +30,28 @@ impl<T: Clone> DerefMut for Common<T> {
     }
 }
 
+impl<T: FromIterator<I>, I> FromIterator<I> for Common<T> {
+    fn from_iter<A: IntoIterator<Item = I>>(items: A) -> Self {
+        T::from_iter(items).into()
+    }
+}
+
+#[allow(
+    clippy::into_iter_without_iter,
+    reason = "what it holds has one, which is found through it"
+)]
+impl<'a, T> IntoIterator for &'a Common<T>
+where
+    &'a T: IntoIterator,
+{
+    type Item = <&'a T as IntoIterator>::Item;
+    type IntoIter = <&'a T as IntoIterator>::IntoIter;
+
+    fn into_iter(self) -> Self::IntoIter {
+        (&*self.0).into_iter()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

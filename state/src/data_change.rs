@@ -109,6 +109,26 @@ pub fn between(
     changes
 }
 
+/// What runs, without the mounts that it has brought to places where `before` has nothing. Where it was never proven and
+/// `before` is gone back to, what it has written there stays in its volume, and is there again when the release comes again.
+#[must_use]
+pub fn as_before(runs: &StackSpec, before: &StackSpec) -> StackSpec {
+    let mut spec = runs.clone();
+    for (name, service) in &mut spec.services {
+        let known = mounts(before, name);
+        let meets = |at: &String| {
+            let mut known = known.keys();
+            known.any(|other| other == at || is_below(at, other) || is_below(other, at))
+        };
+        service.volumes.retain(|mount| meets(&path(mount.target())));
+    }
+    spec
+}
+
+fn is_below(at: &str, place: &str) -> bool {
+    at.strip_prefix(place).is_some_and(|rest| rest.starts_with('/'))
+}
+
 /// Where the data of a service is: its writable mounts, and the anonymous volumes that are carried on.
 fn places(running: &Running<'_>, service: &ServiceName) -> Option<BTreeMap<String, String>> {
     let mut places = data_of(running.spec?, service);
@@ -153,11 +173,7 @@ fn moved(places: &BTreeMap<String, String>, next: &BTreeMap<String, String>) -> 
     });
     let over = next.iter().filter(|(at, _)| !places.contains_key(*at));
     let hidden = over.filter_map(|(at, to)| {
-        let below = |place: &&String| {
-            at.strip_prefix(place.as_str())
-                .is_some_and(|rest| rest.starts_with('/'))
-        };
-        let place = places.keys().find(below)?;
+        let place = places.keys().find(|place| is_below(at, place))?;
         Some((at.clone(), places[place].clone(), to.clone()))
     });
     let all: Vec<_> = elsewhere.chain(hidden).collect();

@@ -154,6 +154,7 @@ pub fn judge(
     }
     if let Overall::Failing { probes, severity } = overall
         && health.failing_for() > trial.window
+        && health.fails_on(probes)
     {
         return Judgement::Bad {
             why: reasons(probes, health.failing_for()),
@@ -186,6 +187,7 @@ fn end_of_trial(record: &StackRecord, overall: &Overall, trial: &TrialPolicy) ->
         ));
     }
     match overall {
+        Overall::Failing { probes, .. } if !health.fails_on(probes) => Judgement::Open,
         Overall::Failing { probes, severity } => Judgement::Bad {
             why: format!(
                 "still flapping after {}: {}",

@@ -1,7 +1,7 @@
 //! What an operator's `desired.toml` asks of one stack, as a type. No file format in here: the
 //! places, the hints and the spelling of the keys belong to `config`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -31,6 +31,11 @@ impl Desired {
             env: EnvWish::Current,
             services: BTreeMap::new(),
         }
+    }
+
+    /// The tags that it names.
+    pub fn tags(&self) -> BTreeSet<&Tag> {
+        std::iter::once(&self.tag).chain(self.services.values()).collect()
     }
 
     /// The tag that `service` should run at: its own pin, else the stack's.

@@ -2,15 +2,20 @@
 //! belongs to a release, what the agent itself has put there, and which of them have to be put back. Their
 //! contents are objects; nothing here reads a disk.
 
-use std::collections::BTreeMap;
+mod action;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::bug::{self, Bug};
-use crate::name::Digest;
+use crate::name::{Digest, ServiceName};
 use crate::time::Moment;
+
+pub use action::{Action, Signal, action_in, reads_otherwise};
 
 /// What a file is to a release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -22,6 +27,8 @@ pub enum Role {
     Compose,
     /// A file of `track`.
     Tracked,
+    /// A directory of `track`: what the release has below it are files of their own, and it has no others there.
+    Directory,
 }
 
 impl fmt::Display for Role {
@@ -30,9 +37,33 @@ impl fmt::Display for Role {
             Self::Env => "env file",
             Self::Compose => "Compose file",
             Self::Tracked => "tracked file",
+            Self::Directory => "tracked directory",
         })
     }
 }
+
+/// A command that is asked before a version of a tracked file is used. What ends with 0 has nothing against it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileCheck {
+    /// The file.
+    pub path: PathBuf,
+    /// Whose new container it is asked in.
+    pub service: ServiceName,
+    /// The program and its arguments.
+    pub command: Vec<String>,
+}
+
+/// A file that is compared with what a container sees of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Compared {
+    /// Where it is on the host: what somebody has written there meanwhile is not the release's fault.
+    pub path: PathBuf,
+    /// Its content in the release; `None`: there is no such file.
+    pub content: Option<Digest>,
+}
+
+/// How long such a command may take.
+pub const CHECKED_WITHIN: Duration = Duration::from_secs(60);
 
 /// Whose a file is, and who may do what with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,10 +86,37 @@ pub struct ReleaseFile {
     /// Whose it was, for where it has to be made anew. It is no part of the release.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<FileOwner>,
+    /// What is done with the containers that see it when it changes.
+    #[serde(default, skip_serializing_if = "Action::is_recreate")]
+    pub action: Action,
 }
 
 /// The files of a release, by their absolute paths. Empty: nobody has written down which they were.
 pub type ReleaseFiles = BTreeMap<PathBuf, ReleaseFile>;
+
+/// What a release says of a path: its version of a file, `Some(None)` where it has no such file, and `None` where it
+/// says nothing. Below a directory that belongs to it, it says of every file whether there is one.
+pub fn version_in<'f>(files: &'f ReleaseFiles, path: &Path) -> Option<Option<&'f Digest>> {
+    match files.get(path) {
+        Some(file) if file.role == Role::Directory => None,
+        Some(file) => Some(file.content.as_ref()),
+        None => is_below_directory(files, path).then_some(None),
+    }
+}
+
+fn is_below_directory(files: &ReleaseFiles, path: &Path) -> bool {
+    let mut above = path.ancestors().skip(1);
+    above.any(|above| files.get(above).is_some_and(|file| file.role == Role::Directory))
+}
+
+/// The paths that a release says something of, among its own and these.
+pub fn paths_of<'f>(
+    files: &'f ReleaseFiles,
+    others: impl IntoIterator<Item = &'f PathBuf>,
+) -> BTreeSet<&'f PathBuf> {
+    let all = files.keys().chain(others);
+    all.filter(|path| version_in(files, path).is_some()).collect()
+}
 
 /// What the agent has put at these paths, in the place of the operator's own version, the newest last: whether that
 /// could be written is seen on the disk.
@@ -91,6 +149,9 @@ pub struct FileChange {
     /// Whether this gives the operator back what was theirs.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub gives_back: bool,
+    /// What is done with the containers that see it.
+    #[serde(default, skip_serializing_if = "Action::is_recreate")]
+    pub action: Action,
     /// When what is there was written, in milliseconds of the wall clock: whoever was started since has read it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub written: Option<i64>,
@@ -159,69 +220,110 @@ pub struct Placing {
 }
 
 impl Placing {
-    /// What this replaces, after what was replaced before; each version once, where it was last.
+    /// What this replaces, after what was replaced before.
     pub fn replacing(&self, before: &mut Vec<Replaced>) {
         for change in &self.changes {
             let Some(content) = change.from.clone() else {
                 continue;
             };
-            before.retain(|one| one.path != change.path || one.content != content);
-            before.push(Replaced {
+            let one = Replaced {
                 path: change.path.clone(),
                 role: change.role,
                 content,
                 at: self.at.clone(),
-            });
+            };
+            keep_replaced(before, one);
         }
-        before.drain(..before.len().saturating_sub(KEPT_REPLACED));
+    }
+}
+
+/// Each version once, where it was last, and no more of them than are kept.
+fn keep_replaced(before: &mut Vec<Replaced>, one: Replaced) {
+    before.retain(|other| other.path != one.path || other.content != one.content);
+    before.push(one);
+    before.drain(..before.len().saturating_sub(KEPT_REPLACED));
+}
+
+/// A version of a file that a person has the agent write: theirs, whoever has put the same content there before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Given {
+    /// The file.
+    pub path: PathBuf,
+    /// What it is.
+    pub role: Role,
+    /// The content that is there; `None`: there is no such file.
+    pub from: Option<Digest>,
+    /// The content that it gets.
+    pub to: Digest,
+    /// When.
+    pub at: Moment,
+}
+
+impl Given {
+    /// What this replaces, after what was replaced before.
+    pub fn replacing(&self, before: &mut Vec<Replaced>) {
+        let Some(content) = self.from.clone().filter(|content| *content != self.to) else {
+            return;
+        };
+        let one = Replaced {
+            path: self.path.clone(),
+            role: self.role,
+            content,
+            at: self.at.clone(),
+        };
+        keep_replaced(before, one);
     }
 }
 
 /// What is on the disk at the paths of a release, as far as that can be seen.
 pub type OnDisk = BTreeMap<PathBuf, Option<Digest>>;
 
-/// The files that have to be put for a release to be there whole. A file is only ever replaced where what is there is
+/// The files that have to be put for a release to be there whole, of those that were looked for. A file is only ever replaced where what is there is
 /// known: the operator's version of the request in force (`own`), or what the agent has put there itself (`placed`).
 /// Whatever else is there is somebody's edit, on its way to be a request.
 pub fn to_put(wanted: &ReleaseFiles, own: &ReleaseFiles, placed: &Placed, disk: &OnDisk) -> Vec<FileChange> {
-    let change = |(path, file): (&PathBuf, &ReleaseFile)| {
-        let is = disk.get(path)?;
+    let change = |(path, is): (&PathBuf, &Option<Digest>)| {
+        let to = version_in(wanted, path)?;
         let theirs = !is_placed(placed, path, is.as_ref());
-        let known =
-            !theirs || own.get(path).is_some_and(|own| own.content == *is) || bug::is(Bug::EditIsOverwritten);
-        (known && *is != file.content).then(|| FileChange {
+        let known = !theirs || version_in(own, path) == Some(is.as_ref()) || bug::is(Bug::EditIsOverwritten);
+        let file = wanted.get(path);
+        (known && is.as_ref() != to).then(|| FileChange {
             path: path.clone(),
-            role: file.role,
+            role: file
+                .or_else(|| own.get(path))
+                .map_or(Role::Tracked, |file| file.role),
             from: is.clone(),
-            to: file.content.clone(),
-            owner: file.owner,
+            to: to.cloned(),
+            owner: file.and_then(|file| file.owner),
             theirs,
             gives_back: false,
+            action: action_in(wanted, path),
             written: None,
         })
     };
-    wanted.iter().filter_map(change).collect()
+    disk.iter().filter_map(change).collect()
 }
 
 /// What the operator has put already of what containers see: nothing has to be done about it, but where the release is
 /// taken back before it runs, it is put back to what the one before it has (`before`), and the old containers start on that.
 pub fn put_already(wanted: &ReleaseFiles, before: &ReleaseFiles, disk: &OnDisk) -> Vec<FileChange> {
-    let change = |(path, file): (&PathBuf, &ReleaseFile)| {
-        let before = before.get(path)?;
-        let is_there = disk.get(path) == Some(&file.content);
-        let differs = file.role == Role::Tracked && before.content != file.content;
-        (is_there && differs).then(|| FileChange {
+    let change = |(path, is): (&PathBuf, &Option<Digest>)| {
+        let (from, to) = (version_in(before, path)?, version_in(wanted, path)?);
+        let role = wanted.get(path).map_or(Role::Tracked, |file| file.role);
+        let is_there = is.as_ref() == to;
+        (is_there && role == Role::Tracked && from != to).then(|| FileChange {
             path: path.clone(),
-            role: file.role,
-            from: before.content.clone(),
-            to: file.content.clone(),
-            owner: before.owner,
+            role,
+            from: from.cloned(),
+            to: to.cloned(),
+            owner: before.get(path).and_then(|before| before.owner),
             theirs: false,
             gives_back: false,
+            action: action_in(wanted, path),
             written: None,
         })
     };
-    wanted.iter().filter_map(change).collect()
+    disk.iter().filter_map(change).collect()
 }
 
 /// What counts as put there by the agent once these changes are begun.
@@ -236,6 +338,19 @@ pub fn placing(placed: &Placed, changes: &[FileChange]) -> Placed {
     after
 }
 
+/// What counts as put there by the agent once a person has this version given to them. It alone is theirs then: what is
+/// there until it is written stays whose it was, so that whoever is interrupted in between has asked for nothing.
+pub fn given(placed: &Placed, given: &Given) -> Placed {
+    let mut after = placed.clone();
+    if let Some(contents) = after.get_mut(&given.path) {
+        contents.retain(|content| content.as_ref() != Some(&given.to));
+        if contents.is_empty() {
+            after.remove(&given.path);
+        }
+    }
+    after
+}
+
 /// Once the disk was seen, that is known of what the agent has put there: it is there, or somebody has written since.
 pub fn placed_as_seen(placed: &Placed, disk: &OnDisk) -> Placed {
     let seen = |(path, contents): (&PathBuf, &Vec<Option<Digest>>)| match disk.get(path) {
@@ -246,8 +361,8 @@ pub fn placed_as_seen(placed: &Placed, disk: &OnDisk) -> Placed {
     placed.iter().filter_map(seen).collect()
 }
 
-/// The tracked files that a container sees which has `source` mounted from the host, with their contents: the file
-/// itself, or all that lie below a directory.
+/// The tracked files that a container is made for which has `source` mounted from the host, with their contents: the file
+/// itself, or all that lie below a directory. What it reads again by itself is none of them.
 pub fn seen_through<'f>(
     files: &'f ReleaseFiles,
     source: &Path,
@@ -255,7 +370,9 @@ pub fn seen_through<'f>(
     let source = source.to_owned();
     files
         .iter()
-        .filter(move |(path, file)| file.role == Role::Tracked && path.starts_with(&source))
+        .filter(move |(path, file)| {
+            file.role == Role::Tracked && file.action.is_recreate() && path.starts_with(&source)
+        })
         .filter_map(|(path, file)| Some((path, file.content.as_ref()?)))
 }
 

@@ -65,6 +65,7 @@ pub(crate) fn release(images: &[(&str, u64)]) -> Release {
     Release {
         tag: Some("v1".parse().unwrap()),
         pins: BTreeMap::new(),
+        commits: BTreeMap::new(),
         images: images
             .iter()
             .map(|(name, n)| (service(name), image(*n)))
@@ -107,6 +108,7 @@ pub(crate) fn request(n: u64) -> Request {
         config: Digest::of(b"config"),
         spec: Digest::of(b"spec"),
         files: ReleaseFiles::new(),
+        commits: BTreeMap::new(),
         accepted: at(0),
         retries: 0,
     }

@@ -134,7 +134,7 @@ impl ProbeRecord {
     }
 
     /// How long it has been failing, as far as that was seen without a break up to its last sample.
-    fn seen_failing(&self) -> Duration {
+    pub fn seen_failing(&self) -> Duration {
         let last = self.last.as_ref().map(|(at, _)| at);
         let since = |from: &Option<Moment>| from.as_ref().and_then(|from| last?.since(from));
         match (since(&self.failing_since), since(&self.known_since)) {
@@ -314,6 +314,13 @@ impl HealthRecord {
             .max_by_key(|probe| probe.seen_failing());
         self.failing_ms = longest.map_or(0, |probe| millis(probe.seen_failing()));
         self.failing_since = longest.and_then(|probe| probe.failing_since.clone());
+    }
+
+    /// Whether one of these failed when it last said something, and has said so to this agent. Nothing is gone back from
+    /// while all of them pass again, though not yet often enough, and not on what was said before a restart alone.
+    pub fn fails_on(&self, failing: &[(ProbeName, ServiceName, String)]) -> bool {
+        let mut known = failing.iter().filter_map(|(name, ..)| self.probes.get(name));
+        known.any(|probe| probe.fails > 0)
     }
 
     /// Observed time of the present failure.

@@ -47,7 +47,7 @@ pub enum Fact {
     Target,
     /// What runs is proven.
     Proven,
-    /// It can be seen where the schema stands.
+    /// It can be seen where the schema stands, and nothing has to be looked for in it.
     Schema,
     /// The schema stands where what runs was proven.
     SchemaFits,
@@ -99,7 +99,10 @@ pub fn facts(
         (healthy, Fact::Healthy),
         (target(record, available).is_ok(), Fact::Target),
         (verdict == Some(Verdict::Good), Fact::Proven),
-        (schema.is_none_or(|schema| schema.known().is_some()), Fact::Schema),
+        (
+            schema.is_none_or(|schema| schema.known().is_some() && record.unseen.is_none()),
+            Fact::Schema,
+        ),
         (
             schema.is_none()
                 || (schema.is_some_and(|s| s.known().is_some()) && moved(record, schema).is_none()),

@@ -1,12 +1,14 @@
 //! What is durable of an operation, and which event may follow which: one total [`Progress::next`],
 //! called by the live run and by the replay after a crash alike. Nothing here touches a disk.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::common::Common;
 use crate::integrity::Seen;
 use crate::migrations::History;
-use crate::name::{ContainerId, Digest, ImageId};
+use crate::name::{Commit, ContainerId, Digest, ImageId, Tag};
 use crate::observed::SchemaHead;
 use crate::plan::Plan;
 use crate::release::{Author, GenerationNumber};
@@ -89,8 +91,10 @@ pub enum Outcome {
     Done,
     /// The container that was created.
     Created(ContainerId),
-    /// The image that was pulled.
+    /// The image that was pulled, or built.
     Pulled(ImageId),
+    /// What tags name in the repository.
+    Commits(BTreeMap<Tag, Commit>),
     /// The migrations that an image has.
     Read(History),
     /// What stands for the schema as it is.
@@ -447,7 +451,7 @@ pub struct OpenOperation {
     /// The operation.
     pub operation: Common<Operation>,
     /// Its events so far.
-    pub events: Vec<Entry>,
+    pub events: Common<Vec<Entry>>,
     /// How far it has come; always what replaying `events` gives.
     pub progress: Progress,
 }
@@ -457,7 +461,7 @@ impl OpenOperation {
     pub fn new(operation: impl Into<Common<Operation>>) -> Self {
         Self {
             operation: operation.into(),
-            events: Vec::new(),
+            events: Common::default(),
             progress: Progress::new(),
         }
     }
@@ -465,7 +469,7 @@ impl OpenOperation {
     /// Replays a journal.
     pub fn replay(
         operation: impl Into<Common<Operation>>,
-        events: Vec<Entry>,
+        events: impl IntoIterator<Item = Entry>,
     ) -> Result<Self, IllegalTransition> {
         let mut open = Self::new(operation);
         for entry in events {
@@ -498,6 +502,15 @@ impl OpenOperation {
     pub fn outcome(&self, index: usize) -> Option<&Outcome> {
         self.events.iter().find_map(|entry| match &entry.event {
             Event::Done { index: at, outcome } if *at == index => Some(outcome),
+            _ => None,
+        })
+    }
+
+    /// The last thing that the journal says of the schema before step `index`.
+    pub fn mark_before(&self, index: usize) -> Option<&SchemaMark> {
+        let steps = 0..self.operation.plan.steps.len().min(index);
+        steps.rev().find_map(|at| match self.outcome(at) {
+            Some(Outcome::Schema(mark)) => Some(mark),
             _ => None,
         })
     }

@@ -52,6 +52,11 @@ impl Declared {
         &crossed[..upto]
     }
 
+    /// Whether a person may be asked at all.
+    pub fn may_ask(&self) -> bool {
+        self.otherwise == RollbackSchema::Ask || self.of.values().any(|what| *what == RollbackSchema::Ask)
+    }
+
     /// The first of what is taken back that a person is asked about.
     pub fn asks_about<'c>(&self, taken: &'c [Revision]) -> Option<&'c Revision> {
         taken
@@ -86,6 +91,7 @@ mod tests {
         let names: Vec<&str> = goes.iter().map(Revision::as_str).collect();
         assert_eq!(names.join(" "), taken);
         assert_eq!(declared.asks_about(goes).is_some(), asks);
+        assert_eq!(declared.may_ask(), asks);
     }
 
     #[test]

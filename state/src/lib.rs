@@ -10,6 +10,7 @@ pub mod decide;
 pub mod desired;
 pub mod drift;
 pub mod durable;
+pub mod env_version;
 pub mod files;
 #[cfg(test)]
 mod fixture;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -113,6 +114,23 @@ fn first_and_rest(text: &str, first: fn(char) -> bool, rest: fn(char) -> bool) -
     chars.next().is_some_and(first) && chars.all(rest) && text.len() <= 128
 }
 
+fn is_branch(text: &str) -> bool {
+    let special = |c: char| {
+        c.is_control() || c.is_whitespace() || matches!(c, '~' | '^' | ':' | '?' | '*' | '[' | '\\')
+    };
+    let part = |part: &str| {
+        let ending = Path::new(part).extension();
+        !part.is_empty() && !part.starts_with('.') && ending.is_none_or(|ending| ending != "lock")
+    };
+    text.len() <= 200
+        && !text.starts_with('-')
+        && !text.ends_with('.')
+        && !["HEAD", "@"].contains(&text)
+        && !["..", "@{"].iter().any(|never| text.contains(never))
+        && !text.contains(special)
+        && text.split('/').all(part)
+}
+
 name!(
     /// The name of a stack; also its Compose project name (Compose Specification, `name`).
     StackName, "stack name", "it starts with a lower-case letter or a digit and holds only those, `-` and `_`",
@@ -145,6 +163,16 @@ name!(
     /// The SHA-256 of some content: 64 lower-case hexadecimal digits.
     Digest, "digest", "it is 64 lower-case hexadecimal digits",
     |t| t.len() == 64 && t.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+);
+name!(
+    /// The full identifier of a commit in a Git repository: 40 or 64 lower-case hexadecimal digits.
+    Commit, "commit", "it is 40 or 64 lower-case hexadecimal digits",
+    |t| matches!(t.len(), 40 | 64) && t.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+);
+name!(
+    /// The name of a Git branch, without `refs/heads/`, as `git check-ref-format` takes it.
+    BranchName, "branch name", "it is a name as `git check-ref-format --branch` takes it",
+    is_branch
 );
 name!(
     /// A migration revision as the migration tool prints it.
@@ -182,6 +210,13 @@ impl ContainerId {
     }
 }
 
+impl Commit {
+    /// The first twelve digits, enough to name it to Git.
+    pub fn short(&self) -> &str {
+        &self.0[..12]
+    }
+}
+
 impl ImageId {
     /// The first twelve digits after `sha256:`, as Docker shows them.
     pub fn short(&self) -> &str {
@@ -206,6 +241,13 @@ impl Digest {
     /// The first twelve digits.
     pub fn short(&self) -> &str {
         &self.0[..12]
+    }
+
+    /// The hash itself.
+    pub fn bytes(&self) -> [u8; 32] {
+        let mut hash = [0; 32];
+        hex::decode_to_slice(self.0.as_bytes(), &mut hash).expect("it is 64 hexadecimal digits");
+        hash
     }
 }
 

@@ -3,8 +3,8 @@
 
 use crate::common::Common;
 use crate::hold::{Fact, Hold};
-use crate::journal::{Ending, Event, Kind, OpenOperation, Operation, Outcome, Progress};
-use crate::record::{Ask, Change, Restored, StackRecord, Standing};
+use crate::journal::{Ending, Event, Kind, OpenOperation, Operation, Outcome, Progress, SchemaMark};
+use crate::record::{Ask, Change, Restored, StackRecord, Standing, UnseenMigration};
 use crate::release::{Author, Blame, Generation, GenerationNumber, Quarantine, Request, Verdict};
 use crate::schema_fit::{Direction, apart, same};
 use crate::stack_spec::OnUpdateFailure;
@@ -212,8 +212,10 @@ pub fn begin_rollback(
             changes.push(Change::RolledBack(request_of(record, current), now.clone()));
         }
     }
-    // What was asked for since then is no part of the failure: it may be the way forward.
-    if *by != Author::Agent || record.standing != Standing::Pending {
+    // What was asked for since then is no part of the failure: it may be the way forward. And what was left before stays
+    // left for what it has failed by itself.
+    let is_left = matches!(record.standing, Standing::Quarantined(_));
+    if !is_left && (*by != Author::Agent || record.standing != Standing::Pending) {
         changes.push(Change::Stand(Standing::Quarantined(current.number)));
     }
     changes.push(Change::Approval(None));
@@ -248,6 +250,7 @@ pub fn ended(record: &StackRecord, open: &OpenOperation, halt: &Halt, now: &Mome
                 changes.extend(after_undoing(record, open, why, now));
             }
             changes.extend(fetched(open));
+            changes.extend(built(open));
             changes
         }
         Halt::Paused { why } => {
@@ -285,12 +288,76 @@ fn after_success(record: &StackRecord, open: &OpenOperation, now: &Moment) -> Ve
     let mut changes = forgotten(open);
     if open.operation.kind == Kind::Fetch {
         changes.extend(fetched(open));
+        changes.extend(built(open));
     }
     changes.extend(applied(record, &open.operation, now));
     if open.operation.kind == Kind::Restore {
         changes.extend(after_restoring(record, open, now));
     }
+    changes.extend(looked_for(record, open, now));
     changes
+}
+
+/// What a migration has left whose end nobody has seen. Where it has left anything, a person says how it goes on: what
+/// runs is the release from before, and whatever is asked for would begin from what nobody has meant.
+fn looked_for(record: &StackRecord, open: &OpenOperation, now: &Moment) -> Vec<Change> {
+    let Some(unseen) = &record.unseen else {
+        return Vec::new();
+    };
+    let operation = &open.operation;
+    let steps = &operation.plan.steps;
+    let looks = operation.kind == Kind::Heal && *steps == [Step::OpenDatabase];
+    let moves = steps.iter().position(|step| matches!(step, Step::Migrate { .. }));
+    let is = match (operation.kind, moves) {
+        // Another database has its name; or nobody could look, because the first release brings the database along.
+        (Kind::Restore, _) | (Kind::Deploy, Some(_)) => return vec![Change::Unseen(None)],
+        // What a person has ordered begins from what is there, which was looked at before it was moved.
+        (_, Some(at)) => open.mark_before(at),
+        (_, None) if looks => open.mark_before(1),
+        (_, None) => return Vec::new(),
+    };
+    let mut changes = vec![Change::Unseen(None)];
+    if let Some(found) = left(unseen, is) {
+        let last = record.generations.last().map(|last| last.number);
+        if let Some(last) = last.filter(|_| record.standing == Standing::Pending) {
+            changes.push(Change::Stand(Standing::Quarantined(last)));
+            // Whoever agreed now would agree to what is not done.
+            let asked = record.approval.as_ref();
+            let about_it = asked.is_some_and(|asked| asked.ask == Ask::DataChange);
+            changes.extend(about_it.then_some(Change::Approval(None)));
+        }
+        changes.push(held(&found, way_on(unseen), now));
+    }
+    changes
+}
+
+/// What a migration has left, in words; `None`: nothing.
+fn left(unseen: &UnseenMigration, is: Option<&SchemaMark>) -> Option<String> {
+    let before = &unseen.before.head;
+    let found = match is {
+        Some(is) if *is == unseen.before => return None,
+        None => String::from("may have left something, and the schema was moved before anybody could look"),
+        Some(is) if same(&is.head, before) => String::from(
+            "has left something: it stands where it stood before, and not all but its rows is as it was",
+        ),
+        Some(is) => {
+            let (is, before) = apart(&is.head, before);
+            format!("has left something: the schema stands at {is}, and stood at {before} before")
+        }
+    };
+    Some(format!(
+        "the database went away in the middle of the migration of operation {}, which {found}",
+        unseen.operation
+    ))
+}
+
+fn way_on(unseen: &UnseenMigration) -> &'static str {
+    match unseen.kind {
+        Kind::Deploy => {
+            "see what is there; then `steadfast retry`, which goes on from it; or `steadfast restore` of the backup that the operation has made, and then `steadfast retry`"
+        }
+        _ => "see what is there; then `steadfast rollback`, which goes on from it; or pin another release",
+    }
 }
 
 /// What an operation goes to is what runs from here on, or is healed until it does.
@@ -335,12 +402,9 @@ fn applied(record: &StackRecord, operation: &Operation, now: &Moment) -> Vec<Cha
 /// person's to decide about, as where somebody has moved it by hand.
 fn after_restoring(record: &StackRecord, open: &OpenOperation, now: &Moment) -> Vec<Change> {
     let mut changes = vec![Change::Health(Box::default())];
-    let stands = (0..open.operation.plan.steps.len())
-        .rev()
-        .find_map(|at| match open.outcome(at) {
-            Some(Outcome::Schema(mark)) => Some(&mark.head),
-            _ => None,
-        });
+    let stands = open
+        .mark_before(open.operation.plan.steps.len())
+        .map(|mark| &mark.head);
     let proven = record
         .current()
         .and_then(|current| Some((current.number, current.schema.as_ref()?)));
@@ -620,12 +684,12 @@ fn quarantine(bad: &Generation, blame: Blame, by: &Author, why: &str, now: &Mome
     }
 }
 
-/// The images that were pulled, as resolutions, and the migrations that were read.
+/// The images that were pulled or built, as resolutions, and the migrations that were read.
 fn fetched(open: &OpenOperation) -> Vec<Change> {
     let steps = open.operation.plan.steps.iter().enumerate();
     steps
         .filter_map(|(index, step)| match (step, open.outcome(index)) {
-            (Step::Pull { reference, .. }, Some(Outcome::Pulled(image))) => {
+            (Step::Pull { reference, .. } | Step::Build { reference, .. }, Some(Outcome::Pulled(image))) => {
                 Some(Change::Resolve(reference.clone(), image.clone()))
             }
             (Step::ReadMigrations { by, .. }, Some(Outcome::Read(history))) => {
@@ -637,6 +701,17 @@ fn fetched(open: &OpenOperation) -> Vec<Change> {
             _ => None,
         })
         .collect()
+}
+
+/// What was built is known again.
+fn built(open: &OpenOperation) -> impl Iterator<Item = Change> {
+    let steps = open.operation.plan.steps.iter().enumerate();
+    steps.filter_map(|(index, step)| match (step, open.outcome(index)) {
+        (Step::Build { key, .. }, Some(Outcome::Pulled(image))) => {
+            Some(Change::Built(key.clone(), image.clone()))
+        }
+        _ => None,
+    })
 }
 
 /// The containers that were removed are no longer remembered as adopted.

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use crate::name::AskId;
+use crate::env_version::is_pin_of;
+use crate::files::Given;
+use crate::journal::Kind;
+use crate::name::{AskId, Digest, EnvId};
 use crate::record::{Act, Answer, Change, StackRecord, Standing};
 use crate::release::Verdict;
 use crate::taken_back::TakenBack;
@@ -105,6 +108,77 @@ pub fn retry(record: &StackRecord, act: Act) -> Result<Vec<Change>, Refused> {
     changes.extend(lifted);
     changes.push(Change::Accept(Box::new(request)));
     Ok(changes)
+}
+
+/// Gives a person a version of an env file, as their own edit; `is_own`: of the stack's own `.env`, which generations
+/// have had for longer than other files. `pin`: what desired.toml pins the file to. Nothing to change: it is there, and is
+/// what is asked for.
+pub fn give(
+    record: &StackRecord,
+    given: Given,
+    is_own: bool,
+    (id, pin): (&EnvId, Option<&EnvId>),
+    act: Act,
+) -> Result<Vec<Change>, Refused> {
+    unless_files_are_put(record)?;
+    unless_let_go(record)?;
+    if let Some(pin) = pin.filter(|pin| !is_pin_of(pin, id)) {
+        let tag = record
+            .request
+            .as_ref()
+            .map_or("TAG", |request| request.desired.tag.as_str());
+        return Err(Refused::new(
+            format!(
+                "desired.toml pins {} to {pin}: anything else is put back",
+                given.path.display()
+            ),
+            format!(
+                "change the pin: `steadfast pin {} {tag} --env {id}`",
+                record.stack
+            ),
+        ));
+    }
+    let request = record.request.as_ref();
+    let asked = request.and_then(|request| match request.files.get(&given.path) {
+        Some(file) => file.content.as_ref(),
+        None => request.env.as_ref().filter(|_| is_own),
+    });
+    if asked != Some(&given.to) {
+        return Ok(vec![Change::Act(Box::new(act)), Change::Give(Box::new(given))]);
+    }
+    if given.from.as_ref() == Some(&given.to) {
+        return Ok(Vec::new());
+    }
+    // What is asked for was left: it would be put back to what runs.
+    if matches!(record.standing, Standing::Quarantined(_))
+        && runs_on(record, &given, is_own) != Some(&given.to)
+    {
+        return Err(Refused::new(
+            format!("{id} is what is asked for already, and was left for what runs"),
+            format!(
+                "`steadfast retry {}` tries it again, with its files",
+                record.stack
+            ),
+        ));
+    }
+    Ok(vec![Change::Act(Box::new(act)), Change::Give(Box::new(given))])
+}
+
+/// The version of the file that what runs has, where that is known.
+fn runs_on<'r>(record: &'r StackRecord, given: &Given, is_own: bool) -> Option<&'r Digest> {
+    let current = record.current()?;
+    match current.files.get(&given.path) {
+        Some(file) => file.content.as_ref(),
+        None => current.release.env.as_ref().filter(|_| is_own),
+    }
+}
+
+/// While an operation is open that may put files, nobody else has them put.
+fn unless_files_are_put(record: &StackRecord) -> Result<(), Refused> {
+    match &record.operation {
+        Some(open) if matches!(open.operation.kind, Kind::Fetch | Kind::Backup) => Ok(()),
+        _ => unless_busy(record),
+    }
 }
 
 /// Puts rows back that an operation has taken out of the database, as far as they have a place.

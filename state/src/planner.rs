@@ -2,8 +2,10 @@
 //! replaced is an argument. A rollback is planned here exactly as a deploy is.
 
 mod bring_up;
+mod checks;
 mod made;
 mod make_room;
+mod read_again;
 mod restore;
 mod schema;
 
@@ -12,7 +14,7 @@ use std::time::Duration;
 
 use crate::bug::{self, Bug};
 use crate::drift::{Drift, Wanted, hosts};
-use crate::files::FileChange;
+use crate::files::{FileChange, FileCheck, Signal};
 use crate::journal::Kind;
 use crate::name::{ContainerId, ImageId, ServiceName};
 use crate::naming::{Dialect, container_name, temporary};
@@ -47,6 +49,8 @@ pub struct Ground<'a> {
     pub kept: &'a BTreeSet<ImageId>,
     /// The operator's files that have to be put, so that the release is there whole.
     pub files: &'a [FileChange],
+    /// What is asked before other versions of tracked files are used.
+    pub file_checks: &'a [FileCheck],
     /// How the schema is moved on the way; `None`: it is not.
     pub schema: Option<Schema<'a>>,
     /// How names are joined in this stack.
@@ -72,6 +76,9 @@ pub enum Unplannable {
         /// The container.
         container: ContainerId,
     },
+    /// A file that containers see could not be put, or put back where that becomes necessary: nothing is stopped for it.
+    #[error("nothing is begun: {0}")]
+    NoFile(String),
     /// The image of a service is not known.
     #[error("the image of {0} is not known")]
     NoImage(ServiceName),
@@ -93,8 +100,10 @@ pub fn plan(wanted: &Wanted, drift: &[Drift], ground: &Ground<'_>, kind: Kind) -
         ground,
         kind,
         writers: Vec::new(),
+        signalled: Vec::new(),
     };
     let mut steps = planner.prepare(drift)?;
+    steps.extend(planner.checks_before_all(drift));
     let changes = planner.changes(drift)?;
     let layers = wanted.spec.start_order()?;
     let schema = ground
@@ -112,9 +121,11 @@ pub fn plan(wanted: &Wanted, drift: &[Drift], ground: &Ground<'_>, kind: Kind) -
         planner.writers = schema.writers(&wanted.spec, drift, &changes, ground);
     }
     planner.writers.extend(planner.readers(drift, &changes));
+    planner.signalled = planner.signalled(drift, &changes);
     steps.extend(changes.iter().filter(|c| !c.late).map(|c| c.create.clone()));
     steps.extend(ground.schema.iter().flat_map(Schema::beside));
     steps.extend(move_at(schema::Moment::BeforeAll));
+    steps.extend(planner.signals_back());
     let mut room = planner.make_room(drift, &changes, &layers)?;
     if let Some(schema) = &ground.schema {
         schema.put_into(&mut room, &changes, move_at(schema::Moment::Stopped));
@@ -124,7 +135,9 @@ pub fn plan(wanted: &Wanted, drift: &[Drift], ground: &Ground<'_>, kind: Kind) -
     let contended = changes.iter().filter(|c| c.names == Names::Contended && !c.late);
     steps.extend(contended.map(Made::take_name));
     for layer in &layers {
+        steps.extend(planner.checks_before(layer, drift));
         planner.bring_up(layer, drift, &changes, &mut steps);
+        steps.extend(planner.read_again(layer));
         if ground
             .schema
             .and_then(|schema| schema.database)
@@ -171,6 +184,8 @@ struct Planner<'a> {
     kind: Kind,
     /// What stops because it writes to the database, or has read a file that is put, and goes on afterwards.
     writers: Vec<&'a ContainerDetail>,
+    /// What goes on, and gets these signals when files were put that it is to read.
+    signalled: Vec<(&'a ContainerDetail, BTreeSet<Signal>)>,
 }
 
 impl<'a> Planner<'a> {
@@ -215,35 +230,6 @@ impl<'a> Planner<'a> {
             });
         }
         Ok(steps)
-    }
-
-    /// What runs on, and has read a file that is put: it has to read it again.
-    fn readers(&self, drift: &[Drift], changes: &[Made<'a>]) -> Vec<&'a ContainerDetail> {
-        let has_read = |detail: &ContainerDetail| {
-            let spec = self.wanted.spec.services.get(&detail.summary.service);
-            let mut sources = spec.into_iter().flat_map(ServiceSpec::host_paths);
-            sources.any(|source| {
-                let mut files = self.ground.files.iter();
-                files.any(|file| file.was_read(source, detail.started))
-            })
-        };
-        let goes = |detail: &ContainerDetail| {
-            let id = &detail.summary.id;
-            changes
-                .iter()
-                .filter_map(|made| made.old)
-                .any(|old| old.summary.id == *id)
-                || drift.iter().any(|d| d.container() == Some(id))
-                || self.writers.iter().any(|writer| writer.summary.id == *id)
-        };
-        let running = self
-            .ground
-            .details
-            .values()
-            .filter(|d| d.summary.state.is_running());
-        running
-            .filter(|detail| !detail.summary.oneoff && has_read(detail) && !goes(detail))
-            .collect()
     }
 
     /// Once the old containers have stopped, and before any new one starts: so also what takes it back has the files

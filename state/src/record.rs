@@ -9,10 +9,11 @@ use crate::backup::BackupId;
 use crate::bug::{self, Bug};
 use crate::common::Common;
 use crate::data_change::CarriedTargets;
-use crate::files::{OnDisk, Placed, Placing, Replaced, placed_as_seen, placing};
+use crate::env_version::{Imported, import};
+use crate::files::{Given, OnDisk, Placed, Placing, Replaced, given, placed_as_seen, placing};
 use crate::health::HealthRecord;
 pub use crate::hold::Hold;
-use crate::journal::{Entry, Event, IllegalTransition, OpenOperation, Operation, Outcome};
+use crate::journal::{Entry, Event, IllegalTransition, Kind, OpenOperation, Operation, Outcome, SchemaMark};
 use crate::migrations::History;
 use crate::name::{AskId, ContainerId, Digest, ImageId, ServiceName, StackName};
 use crate::observed::{Carried, ContainerObs, SchemaHead};
@@ -129,6 +130,17 @@ pub struct Restored {
     pub request: Digest,
 }
 
+/// A migration whose end nobody has seen, because the database went away with it and stayed away.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnseenMigration {
+    /// The operation that it was a step of.
+    pub operation: u64,
+    /// What that was for.
+    pub kind: Kind,
+    /// The schema before it.
+    pub before: SchemaMark,
+}
+
 /// One act of a person, with who, when and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Act {
@@ -170,30 +182,36 @@ pub struct StackRecord {
     /// The last rollback, while its target is what runs.
     pub restored: Option<Restored>,
     /// When the agent has rolled back by itself, and under which request.
-    pub rollbacks: Vec<(Digest, Moment)>,
+    pub rollbacks: Common<Vec<(Digest, Moment)>>,
     /// Containers that were found and match: what they count as.
-    pub adopted: BTreeMap<ContainerId, String>,
+    pub adopted: Common<BTreeMap<ContainerId, String>>,
     /// Images that references of the request in force were resolved to, once.
-    pub resolved: BTreeMap<String, ImageId>,
+    pub resolved: Common<BTreeMap<String, ImageId>>,
+    /// The images that were built of a repository last, by what each is known by, the newest last.
+    #[serde(default)]
+    pub built: Common<Vec<(Digest, ImageId)>>,
     /// The anonymous volumes that each replica's rows are in, by `service/number:target`: they go on
     /// in the next container also when nobody can be asked for them any more.
     #[serde(default)]
-    pub carried: BTreeMap<String, String>,
+    pub carried: Common<BTreeMap<String, String>>,
     /// Since when the last valid desired.toml has had no entry for the stack: nothing is touched.
     #[serde(default)]
     pub let_go: Option<Moment>,
     /// The migrations that images have, as far as they were read.
     #[serde(default)]
-    pub histories: BTreeMap<ImageId, History>,
+    pub histories: Common<BTreeMap<ImageId, History>>,
     /// The operation that has barred the database, until it is open again.
     #[serde(default)]
     pub barred: Option<u64>,
+    /// What may have been left in the database, until somebody could look.
+    #[serde(default)]
+    pub unseen: Option<UnseenMigration>,
     /// The image that each service's containers ran on last: what it has written to its data outlives the container.
     #[serde(default)]
-    pub written: BTreeMap<ServiceName, ImageId>,
+    pub written: Common<BTreeMap<ServiceName, ImageId>>,
     /// What the way back of each revision destroys, by the image that has the scripts, as far as they were read.
     #[serde(default)]
-    pub losses: BTreeMap<ImageId, Common<Losses>>,
+    pub losses: Common<BTreeMap<ImageId, Common<Losses>>>,
     /// What ways back of the schema have taken out of the database, by operation.
     #[serde(default)]
     pub taken_back: Common<AllTakenBack>,
@@ -203,7 +221,10 @@ pub struct StackRecord {
     pub placed: Placed,
     /// The versions of files that the agent has replaced, the newest last.
     #[serde(default)]
-    pub replaced: Vec<Replaced>,
+    pub replaced: Common<Vec<Replaced>>,
+    /// The versions of env files that persons have brought, the newest last.
+    #[serde(default)]
+    pub imported: Common<Vec<Imported>>,
 }
 
 /// One durable change. A batch is one transaction.
@@ -216,6 +237,8 @@ pub enum Change {
     Stand(Standing),
     /// A reference of the request was resolved.
     Resolve(String, ImageId),
+    /// An image was built of a repository.
+    Built(Digest, ImageId),
     /// A generation was begun.
     Begin(Common<Generation>),
     /// Its containers are what runs now.
@@ -271,12 +294,18 @@ pub enum Change {
     TakeBack(u64, Box<TakenBack>),
     /// The database lets nobody in from here on, for this operation; or everybody again.
     Bar(Option<u64>),
+    /// Nobody has seen what a migration has left; or it was looked for.
+    Unseen(Option<Box<UnseenMigration>>),
     /// A container of a service was seen to run on an image.
     Wrote(ServiceName, ImageId),
     /// The agent puts files, from here on: what is there then is nobody's request.
     Place(Box<Placing>),
     /// These files were seen, where the agent has put any: what it has put is there, or somebody has written since.
     SeenFiles(OnDisk),
+    /// A person has a version of a file written, from here on: what is there then is theirs.
+    Give(Box<Given>),
+    /// A person has brought a version of an env file.
+    Import(Box<Imported>),
     /// What a person did.
     Act(Box<Act>),
     /// What nothing needs any more is forgotten.
@@ -327,18 +356,21 @@ impl StackRecord {
             approval: None,
             health: HealthRecord::default(),
             restored: None,
-            rollbacks: Vec::new(),
-            adopted: BTreeMap::new(),
-            resolved: BTreeMap::new(),
-            carried: BTreeMap::new(),
+            rollbacks: Common::default(),
+            adopted: Common::default(),
+            resolved: Common::default(),
+            built: Common::default(),
+            carried: Common::default(),
             let_go: None,
-            histories: BTreeMap::new(),
+            histories: Common::default(),
             barred: None,
-            written: BTreeMap::new(),
-            losses: BTreeMap::new(),
-            taken_back: AllTakenBack::new().into(),
+            unseen: None,
+            written: Common::default(),
+            losses: Common::default(),
+            taken_back: Common::default(),
             placed: Placed::new(),
-            replaced: Vec::new(),
+            replaced: Common::default(),
+            imported: Common::default(),
         }
     }
 
@@ -470,6 +502,7 @@ impl StackRecord {
             Change::Resolve(reference, image) => {
                 self.resolved.insert(reference.clone(), image.clone());
             }
+            Change::Built(key, image) => self.note_built(key, image),
             Change::Quarantine(entry) => self.quarantine.push((**entry).clone()),
             Change::Lift(number) => self.quarantine.retain(|q| q.generation != *number),
             Change::Hold(hold) => self.hold.clone_from(hold),
@@ -504,6 +537,7 @@ impl StackRecord {
                 self.forget_what_is_over();
             }
             Change::Bar(operation) => self.barred = *operation,
+            Change::Unseen(unseen) => self.unseen = unseen.as_deref().cloned(),
             Change::Wrote(service, image) => {
                 self.written.insert(service.clone(), image.clone());
             }
@@ -512,6 +546,11 @@ impl StackRecord {
                 put.replacing(&mut self.replaced);
             }
             Change::SeenFiles(disk) => self.placed = placed_as_seen(&self.placed, disk),
+            Change::Give(one) => {
+                self.placed = given(&self.placed, one);
+                one.replacing(&mut self.replaced);
+            }
+            Change::Import(one) => import(&mut self.imported, (**one).clone()),
             Change::Act(_) => {}
             Change::Collect(surplus) => self.collect(surplus)?,
             Change::Open(_) | Change::Journal(_) => self.apply_to_operation(change)?,
@@ -522,6 +561,14 @@ impl StackRecord {
             | Change::Schema(..) => self.apply_to_generations(change)?,
         }
         Ok(())
+    }
+
+    fn note_built(&mut self, key: &Digest, image: &ImageId) {
+        const KEPT: usize = 100;
+        self.built.retain(|(known, _)| known != key);
+        self.built.push((key.clone(), image.clone()));
+        let old = self.built.len().saturating_sub(KEPT);
+        self.built.drain(..old);
     }
 
     fn apply_to_operation(&mut self, change: &Change) -> Result<(), ImpossibleChange> {

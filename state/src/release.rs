@@ -11,7 +11,7 @@ use sha2::Sha256;
 use crate::bug::{self, Bug};
 use crate::desired::{Desired, MigrationWish};
 use crate::files::{ReleaseFiles, seen_through};
-use crate::name::{Digest, EnvId, ImageId, ServiceName, Tag};
+use crate::name::{Commit, Digest, EnvId, ImageId, ServiceName, Tag};
 use crate::observed::SchemaHead;
 use crate::stack_spec::{ServiceSpec, StackSpec};
 use crate::time::Moment;
@@ -47,6 +47,13 @@ impl HostKey {
         self.mac("env", content.as_str().as_bytes())[..12]
             .parse()
             .expect("twelve hexadecimal digits are an env id")
+    }
+
+    /// What an image that is built is known by. `content` says of what it is made, and may hold secrets.
+    pub fn build_key(&self, content: &[u8]) -> Digest {
+        self.mac("build", content)
+            .parse()
+            .expect("a SHA-256 is 64 hexadecimal digits")
     }
 
     /// The hash of one rendered service with its image, for the label `io.steadfast.spec`. What has
@@ -99,6 +106,9 @@ pub struct Release {
     pub tag: Option<Tag>,
     /// Services pinned to another tag.
     pub pins: BTreeMap<ServiceName, Tag>,
+    /// The commit of each tag, where the release comes from a repository.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub commits: BTreeMap<Tag, Commit>,
     /// The image of each service, by identifier. A service whose image cannot be had is missing.
     pub images: BTreeMap<ServiceName, ImageId>,
     /// Where the schema should stand.
@@ -377,6 +387,9 @@ pub struct Request {
     /// The operator's version of every file that it is made of.
     #[serde(default, skip_serializing_if = "ReleaseFiles::is_empty")]
     pub files: ReleaseFiles,
+    /// The commits that its tags were resolved to, once, where releases come from a repository. `config` tells of them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub commits: BTreeMap<Tag, Commit>,
     /// When it was accepted.
     pub accepted: Moment,
     /// How many times `retry` has asked for it again: a retry resolves tags anew.
@@ -389,6 +402,7 @@ impl Request {
         Release {
             tag: Some(self.desired.tag.clone()),
             pins: self.desired.services.clone(),
+            commits: self.commits.clone(),
             images,
             migration: self.desired.migration.clone(),
             env: self.env.clone(),
@@ -398,8 +412,16 @@ impl Request {
 
     /// Its identity: the content, not the time.
     pub fn id(&self) -> Digest {
-        let content = (&self.desired, &self.env, &self.config, self.retries);
-        Digest::of(&serde_json::to_vec(&content).expect("a request is plain data"))
+        Digest::of(&serde_json::to_vec(&self.content()).expect("a request is plain data"))
+    }
+
+    /// Whether both have the same identity.
+    pub fn is(&self, other: &Self) -> bool {
+        self.content() == other.content()
+    }
+
+    fn content(&self) -> (&Desired, &Option<Digest>, &Digest, u32) {
+        (&self.desired, &self.env, &self.config, self.retries)
     }
 }
 

@@ -106,10 +106,12 @@ pub fn objects(record: &StackRecord) -> BTreeSet<&Digest> {
     });
     let replaced = replaced.flat_map(|change| [change.from.as_ref(), change.to.as_ref()]);
     let before = record.replaced.iter().map(|one| Some(&one.content));
+    let brought = record.imported.iter().map(|one| Some(&one.content));
     asked
         .chain(kept)
         .chain(replaced)
         .chain(before)
+        .chain(brought)
         .flatten()
         .collect()
 }

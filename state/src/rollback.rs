@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::bug::{self, Bug};
 use crate::decide::span;
+use crate::files::reads_otherwise;
 use crate::hold::Fact;
 use crate::migration_tool::MigrationTool;
 use crate::name::ServiceName;
@@ -291,10 +292,11 @@ fn budget_spent(failure: &Failure<'_>) -> Option<Retreat> {
 /// Invariant 7: the target differs in a failing service, or in something it depends on.
 fn can_mend(failure: &Failure<'_>, current: &Generation, target: &Generation) -> bool {
     let reach = failure.spec.with_dependencies(failure.services);
-    reach
-        .iter()
-        .any(|service| current.hashes.get(*service) != target.hashes.get(*service))
-        || bug::is(Bug::RollbackMendsAll)
+    reach.iter().any(|service| {
+        let spec = failure.spec.services.get(*service);
+        let reads = spec.is_some_and(|spec| reads_otherwise(&current.files, &target.files, spec));
+        reads || current.hashes.get(*service) != target.hashes.get(*service)
+    }) || bug::is(Bug::RollbackMendsAll)
 }
 
 /// A schema that would have to be moved is not moved here; one that cannot be seen is waited for, and not for ever

@@ -1,19 +1,20 @@
 //! One effect on the outside world, whole: a step leaves no choice to whoever carries it out, and
 //! says itself how it is taken back. Every step may be done twice.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::backup::{BackupId, Dumped, Proof};
-use crate::files::FileChange;
+use crate::files::{Compared, FileChange, Signal};
 use crate::instead::ManualDown;
 use crate::integrity::{Check, When};
 use crate::migration_tool::{Migration, Printed};
 use crate::migrations::VersionRows;
-use crate::name::{ContainerId, Digest, ImageId, Revision, ServiceName};
+use crate::name::{Commit, ContainerId, Digest, ImageId, Revision, ServiceName, Tag};
 use crate::observed::{Attachment, Carried, SchemaHead};
 use crate::schema_fit::{Direction, SchemaMove, head};
 use crate::stack_spec::RestartPolicy;
@@ -62,6 +63,32 @@ pub enum Step {
         reference: String,
         /// `platform` of the service.
         platform: Option<String>,
+    },
+    /// Fetches from the repository that releases come from, and makes a checkout of what each of these names.
+    FetchSource {
+        /// Tags, or commits.
+        tags: BTreeSet<Tag>,
+        /// What some of them were resolved to before: that stays so, and only its checkout is made.
+        #[serde(default)]
+        known: BTreeMap<Tag, Commit>,
+    },
+    /// Builds an image from a checkout, where it is not known already.
+    Build {
+        /// The service that it is for.
+        service: ServiceName,
+        /// The tag that it gets.
+        reference: String,
+        /// `platform` of the service.
+        platform: Option<String>,
+        /// The commit that its context is of.
+        commit: Commit,
+        /// The object that holds the stack whose service says how.
+        spec: Digest,
+        /// What an image is known by that was built of the same.
+        key: Digest,
+        /// The one that was, where there is one.
+        #[serde(default)]
+        known: Option<ImageId>,
     },
     /// Makes sure that nobody's prune takes this image away.
     KeepImage {
@@ -308,6 +335,50 @@ pub enum Step {
         /// The files.
         changes: Vec<FileChange>,
     },
+    /// Sends a signal to a container, so that it reads files again that were put.
+    Signal {
+        /// The container.
+        target: Target,
+        /// Its service.
+        service: ServiceName,
+        /// Which.
+        signal: Signal,
+        /// Whether it is sent when this is taken back, and not now: once the files are there again that it had.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        back: bool,
+    },
+    /// Compares what a container sees of tracked files with what the release has of them. Another version fails it; that
+    /// nobody can say does not.
+    CompareFiles {
+        /// The container.
+        target: Target,
+        /// Its service.
+        service: ServiceName,
+        /// By their paths in the container.
+        files: BTreeMap<String, Compared>,
+        /// How long each may take.
+        within: Duration,
+    },
+    /// Asks a command whether a tracked file may be used, in a container of its own that sees it as the service's new one
+    /// will. What it refuses fails the release for good, before anything has stopped.
+    CheckFile {
+        /// The file.
+        path: PathBuf,
+        /// Its content in the release; `None`: it is mounted from a path that names it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        content: Option<Digest>,
+        /// The other tracked files that the service sees, as the release has them; `None`: it has none there.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        beside: BTreeMap<PathBuf, Option<Digest>>,
+        /// The service.
+        service: ServiceName,
+        /// Its image in the release.
+        image: ImageId,
+        /// The program and its arguments.
+        command: Vec<String>,
+        /// How long it may take.
+        within: Duration,
+    },
 }
 
 impl Step {
@@ -317,6 +388,8 @@ impl Step {
             Self::Create { service, .. }
             | Self::Stop { service, .. }
             | Self::Start { service, .. }
+            | Self::Signal { service, .. }
+            | Self::CompareFiles { service, .. }
             | Self::Await { service, .. } => Some(service),
             Self::Quiesce { target, .. }
             | Self::Detach { target, .. }
@@ -341,6 +414,8 @@ impl Step {
             | Self::Rename { target, .. }
             | Self::Start { target, .. }
             | Self::Await { target, .. }
+            | Self::Signal { target, .. }
+            | Self::CompareFiles { target, .. }
             | Self::GiveRestart { target, .. }
             | Self::Remove { target } => Some(target),
             _ => None,
@@ -357,6 +432,8 @@ impl Step {
         matches!(
             self,
             Self::Pull { .. }
+                | Self::FetchSource { .. }
+                | Self::Build { .. }
                 | Self::KeepImage { .. }
                 | Self::CreateNetwork { .. }
                 | Self::CreateVolume { .. }
@@ -372,6 +449,9 @@ impl Step {
                 | Self::RestoreBeside { .. }
                 | Self::DropRestored
                 | Self::DropBeside { .. }
+                | Self::CheckFile { .. }
+                | Self::CompareFiles { .. }
+                | Self::Signal { back: true, .. }
         )
     }
 
@@ -436,11 +516,27 @@ impl Step {
             Self::PutFiles { changes } => Self::PutFiles {
                 changes: changes.iter().map(FileChange::back).collect(),
             },
+            Self::Signal {
+                target,
+                service,
+                signal,
+                back: true,
+            } => Self::Signal {
+                target: target.clone(),
+                service: service.clone(),
+                signal: *signal,
+                back: false,
+            },
             Self::Pull { .. }
+            | Self::FetchSource { .. }
+            | Self::Build { .. }
             | Self::KeepImage { .. }
             | Self::ReleaseImages { .. }
             | Self::CreateNetwork { .. }
             | Self::CreateVolume { .. }
+            // The one before the files were put sends it.
+            | Self::Signal { .. }
+            | Self::CompareFiles { .. }
             | Self::Stop { ran: false, .. }
             | Self::Await { .. }
             | Self::Watch { .. }
@@ -462,7 +558,8 @@ impl Step {
             | Self::OpenDatabase
             // Old containers serve on what is newer; where they cannot, a rollback follows.
             | Self::Migrate { .. }
-            | Self::PutBack => return None,
+            | Self::PutBack
+            | Self::CheckFile { .. } => return None,
         })
     }
 }
@@ -476,6 +573,20 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Pull { reference, .. } => write!(f, "pull {reference}"),
+            Self::FetchSource { tags, .. } => {
+                let names: Vec<&str> = tags.iter().map(Tag::as_str).collect();
+                write!(f, "fetch {} from the repository", names.join(", "))
+            }
+            Self::Build {
+                service,
+                reference,
+                commit,
+                ..
+            } => write!(
+                f,
+                "build {reference} for {service} from commit {}",
+                commit.short()
+            ),
             Self::KeepImage { image } => write!(f, "keep image {}", image.short()),
             Self::ReleaseImages { keep } => {
                 write!(f, "let go of images that nobody needs ({} kept)", keep.len())
@@ -532,16 +643,57 @@ impl fmt::Display for Step {
                 write!(f, "give {target} its restart policy ({policy:?})")
             }
             Self::Remove { target } => write!(f, "remove {target}"),
-            Self::PutFiles { changes } => {
-                let files: Vec<String> = changes.iter().map(ToString::to_string).collect();
-                write!(f, "put {}", files.join(", "))
-            }
-            about_database => about_database.fmt_about_database(f),
+            other => other.fmt_about_files(f),
         }
     }
 }
 
 impl Step {
+    fn fmt_about_files(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::PutFiles { changes } => {
+                let files: Vec<String> = changes.iter().map(ToString::to_string).collect();
+                write!(f, "put {}", files.join(", "))
+            }
+            Self::Signal {
+                service,
+                target,
+                signal,
+                back,
+            } => {
+                let when = if *back { ", should this be taken back" } else { "" };
+                write!(f, "send {signal} to {service} ({target}){when}")
+            }
+            Self::CompareFiles {
+                service,
+                target,
+                files,
+                ..
+            } => {
+                let names: Vec<&str> = files.keys().map(String::as_str).collect();
+                write!(
+                    f,
+                    "see that {service} ({target}) has {} of the release",
+                    names.join(", ")
+                )
+            }
+            Self::CheckFile {
+                path,
+                service,
+                image,
+                command,
+                ..
+            } => write!(
+                f,
+                "check {} by `{}` in image {} of {service}",
+                path.display(),
+                command.join(" "),
+                image.short()
+            ),
+            other => other.fmt_about_database(f),
+        }
+    }
+
     fn fmt_about_database(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::ReadMigrations { by, .. } => write!(

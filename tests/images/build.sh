@@ -20,6 +20,7 @@ scripts_tags="v1 v2 v3"
 
 list() {
     echo steadfast-test/base:latest
+    echo steadfast-test/systemd:latest
     echo steadfast-test/postgres:15
     echo steadfast-test/redis:7
     local tag
@@ -49,6 +50,15 @@ bootstrap() {
         --dpkgopt='path-exclude=/usr/lib/*/libz3*' \
         --essential-hook='mkdir -p "$1/etc/postgresql-common" && echo "create_main_cluster = false" >"$1/etc/postgresql-common/createcluster.conf"' \
         --include="$packages" bookworm -
+}
+
+# A host to install the package on: nothing but what boots. Documentation is left out by the same words.
+host_packages=systemd-sysv,dbus
+bootstrap_host() {
+    mmdebstrap --quiet --variant=minbase --format=tar \
+        --aptopt='Acquire::Check-Valid-Until "false"' --aptopt='Acquire::Retries "3"' \
+        --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
+        --dpkgopt='path-exclude=/usr/share/locale/*' --include="$host_packages" bookworm -
 }
 
 # The digest of a recipe: what it is built on, its files with their modes, and its arguments.
@@ -143,6 +153,15 @@ if ! have steadfast-test/base:latest "$base"; then
     need mmdebstrap "apt-get install mmdebstrap"
     say "building steadfast-test/base from Debian packages (about a minute)"
     bootstrap | docker import --change "LABEL $label=$base" --change 'CMD ["bash"]' - steadfast-test/base:latest >/dev/null
+    made=$((made + 1))
+fi
+
+host=$(recipe none "$(declare -f bootstrap_host)" "$host_packages")
+if ! have steadfast-test/systemd:latest "$host"; then
+    need mmdebstrap "apt-get install mmdebstrap"
+    say "building steadfast-test/systemd from Debian packages (half a minute)"
+    bootstrap_host | docker import --change "LABEL $label=$host" --change 'CMD ["/lib/systemd/systemd"]' - \
+        steadfast-test/systemd:latest >/dev/null
     made=$((made + 1))
 fi
 

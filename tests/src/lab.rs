@@ -4,9 +4,11 @@
 
 mod engine;
 mod gate;
+mod host;
 mod points;
 mod process;
 mod proxy;
+mod terminal;
 
 use std::cell::{Cell, RefCell};
 use std::fs;
@@ -19,9 +21,11 @@ use tempfile::TempDir;
 
 pub use engine::{Container, Engine};
 pub use gate::{Commit, Gate};
+pub use host::{Host, PACKAGES};
 pub use points::{Deed, Points, Trap, word};
 pub use process::{Daemon, Said, steadfast_bin};
 pub use proxy::{Call, Moment, Proxy, Watcher};
+pub use terminal::OnTerminal;
 
 /// How long a condition may take to come about.
 pub const LIMIT: Duration = Duration::from_secs(60);
@@ -142,6 +146,7 @@ socket = \"DIR/run/steadfast.sock\"
 engine = \"unix://DIR/run/engine.sock\"
 settle = \"300ms\"
 resync = \"2s\"
+http = false
 
 [stack.NAME]
 directory = \"DIR/stack\"
@@ -172,13 +177,19 @@ directory = \"DIR/stack\"
 
     /// Starts the daemon.
     pub fn start(&self) -> Result<()> {
+        self.start_with(&[])
+    }
+
+    /// Likewise, with `more` in its environment.
+    pub fn start_with(&self, more: &[(&'static str, PathBuf)]) -> Result<()> {
         if self.daemon.borrow().is_some() {
             bail!("the daemon of this lab runs already");
         }
         let gate = self.gate.borrow();
-        let more = gate.as_ref().map(Gate::environment);
+        let mut all = more.to_vec();
+        all.extend(gate.iter().flat_map(Gate::environment));
         let (config, log) = (self.path("etc/steadfast.toml"), self.path("daemon.log"));
-        let daemon = Daemon::start_with(&config, &log, more.as_ref().map_or(&[], |more| &more[..]))?;
+        let daemon = Daemon::start_with(&config, &log, &all)?;
         *self.daemon.borrow_mut() = Some(daemon);
         Ok(())
     }
@@ -218,6 +229,11 @@ directory = \"DIR/stack\"
     /// A command, with its exit code and what it printed.
     pub fn run(&self, words: &[&str]) -> Result<Said> {
         process::command(&self.path("etc/steadfast.toml"), words)
+    }
+
+    /// A command on a terminal of so many columns and rows, as a person has it.
+    pub fn on_terminal(&self, words: &[&str], size: (u16, u16)) -> Result<OnTerminal> {
+        OnTerminal::start(&self.path("etc/steadfast.toml"), words, size)
     }
 
     /// A command with another configuration.

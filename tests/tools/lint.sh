@@ -16,10 +16,12 @@ else
     skip clippy "this toolchain has no clippy"
 fi
 RUSTDOCFLAGS="-D warnings" check documentation cargo doc --workspace --no-deps --locked --quiet
-# What the simulation breaks on purpose is no part of what is released (docs/reference/proof.md).
-seeded() { cargo tree --locked -e features -p "$1" | grep 'feature "seeded-bugs"' >/dev/null; }
-not_released() { ! seeded steadfast && seeded steadfast-tests; }
-check seeded-bugs not_released
+# What the simulation breaks on purpose (docs/reference/proof.md), and the situations that tests show, are no part of what is
+# released.
+has() { cargo tree --locked -e features -p "$1" | grep "steadfast[a-z-]* feature \"$2\"" >/dev/null; } # PACKAGE FEATURE
+not_released() { ! has steadfast "$1" && has steadfast-tests "$1"; }                                  # FEATURE
+check seeded-bugs not_released seeded-bugs
+check samples not_released samples
 if [ ! -f deny.toml ]; then
     skip licences "there is no deny.toml"
 elif cargo deny --version >/dev/null 2>&1; then
@@ -28,9 +30,15 @@ else
     skip licences "cargo-deny is not installed"
 fi
 if command -v shellcheck >/dev/null; then
-    check shell shellcheck --severity=warning .ci/run tests/run.sh tests/*/*.sh tests/images/*/*.sh
+    check shell shellcheck --severity=warning .ci/run tests/run.sh tests/*/*.sh tests/images/*/*.sh systemd/debian/post*
 else
     skip shell "shellcheck is not installed"
+fi
+
+if command -v promtool >/dev/null; then
+    check alerts promtool check rules docs/monitoring/alerts.yml
+else
+    skip alerts "promtool is not installed"
 fi
 
 if [ ${#failed[@]} -gt 0 ]; then

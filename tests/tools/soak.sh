@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Very many simulated runs, and hundreds of real kills. Ends with `runs N faults N violations N`.
 #
-# usage: soak.sh [RUNS]     (default 1000000; of the simulation)
+# usage: soak.sh [RUNS]     (default 1000000; of the simulation, from seed SIM_FROM on, which is 0)
 #
 # Resumable: what has been run of this commit is kept in target/soak.json and target/soak-kills; remove them to begin
 # anew. STEADFAST_KILLS: how often the real agent is killed on a real engine first (default 300; 0: not at all); for ten

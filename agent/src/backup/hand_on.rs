@@ -9,6 +9,7 @@ use tokio::process::Command;
 use tokio::time::timeout;
 
 use super::archive::Archive;
+use crate::service;
 
 impl Archive {
     /// What the command writes to its standard error is the daemon's own, and goes where its log goes.
@@ -26,7 +27,7 @@ impl Archive {
             .find(|made| made.id.operation() == operation);
         let made = made.ok_or("the backup is not there any more")?;
         let (program, arguments) = command.split_first().ok_or("there is no program")?;
-        let mut child = Command::new(program)
+        let mut child = service::untold(&mut Command::new(program))
             .args(arguments)
             .arg(self.store.dump(stack, &made.id))
             .arg(self.store.manifest(stack, &made.id))

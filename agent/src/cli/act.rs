@@ -11,26 +11,26 @@ use super::failure::{Failure, Outcome};
 use super::follow::{Goal, follow};
 use super::operation;
 use super::output;
+use super::question;
 use super::reading::Daemon;
 use super::text::printable;
 use crate::control::protocol::{ActBody, PAUSE_SPAN};
-use crate::view::{Approval, Running, Status};
+use crate::view::Status;
 
 pub(super) async fn retry(common: &Common, order: Following) -> Outcome {
     let daemon = Daemon::of(common);
     let status = look(&daemon, &order.stack).await?;
+    agreed(order.yes, &question::retry(&status))?;
     let before = status.asked.as_ref().map_or(0, |asked| asked.retries);
     let accepted = status.asked.as_ref().map(|asked| asked.accepted);
     let goal = Goal::Retry(before, accepted);
     run(&daemon, "retry", ActBody::default(), order, goal).await
 }
 
-pub(super) async fn rollback(common: &Common, order: Following, yes: bool, schema_fits: bool) -> Outcome {
+pub(super) async fn rollback(common: &Common, order: Following, schema_fits: bool) -> Outcome {
     let daemon = Daemon::of(common);
     let status = look(&daemon, &order.stack).await?;
-    if !yes && !confirm(&status)? {
-        return Err(Failure::new(5, "nothing was done"));
-    }
+    agreed(order.yes, &question::rollback(&status))?;
     let body = ActBody {
         schema_fits,
         ..ActBody::default()
@@ -40,7 +40,7 @@ pub(super) async fn rollback(common: &Common, order: Following, yes: bool, schem
 
 pub(super) async fn approve(common: &Common, order: Following, meant: Option<AskId>) -> Outcome {
     let daemon = Daemon::of(common);
-    let (ask, asked) = seen(&daemon, &order.stack, meant).await?;
+    let (ask, asked) = seen(&daemon, &order.stack, meant, order.yes, "agree?").await?;
     let body = ActBody {
         ask,
         ..ActBody::default()
@@ -52,10 +52,11 @@ pub(super) async fn deny(
     common: &Common,
     stack: StackName,
     reason: Option<String>,
+    yes: bool,
     meant: Option<AskId>,
 ) -> Outcome {
     let daemon = Daemon::of(common);
-    let (seen, _) = seen(&daemon, &stack, meant).await?;
+    let (seen, _) = seen(&daemon, &stack, meant, yes, "refuse?").await?;
     let body = ActBody {
         ask: seen,
         reason,
@@ -64,12 +65,14 @@ pub(super) async fn deny(
     ask(&daemon, "deny", &stack, &body).await
 }
 
-/// The question that is answered: the one that is meant, else the one that is open, which is shown.
-/// With when it was asked.
+/// The question that is answered: the one that is meant, else the one that is open, which is shown, and whether its
+/// answer is meant is asked. With when it was asked.
 async fn seen(
     daemon: &Daemon,
     stack: &StackName,
     meant: Option<AskId>,
+    yes: bool,
+    answer: &str,
 ) -> Result<(Option<AskId>, Timestamp), Failure> {
     let status = look(daemon, stack).await?;
     let Some(open) = status.approval.as_ref().filter(|a| a.answer.is_none()) else {
@@ -78,23 +81,22 @@ async fn seen(
     if meant.is_some() {
         return Ok((meant, open.asked));
     }
-    output::print(&question(&status.stack, open))?;
+    output::print(&question::open(&status.stack, open))?;
+    agreed(yes, &format!("{stack}: {answer}"))?;
     Ok((open.id.parse().ok(), open.asked))
 }
 
-/// What is answered, so that it can be read beside the answer.
-fn question(stack: &str, open: &Approval) -> String {
-    let mut text = format!("{stack}: {} ({})\n", printable(&open.question), open.id);
-    for line in &open.detail {
-        text.push_str(&format!("  {}\n", printable(line)));
-    }
-    text
-}
-
-pub(super) async fn pause(common: &Common, stack: StackName, span: Duration, reason: String) -> Outcome {
+pub(super) async fn pause(
+    common: &Common,
+    stack: StackName,
+    span: Duration,
+    reason: String,
+    yes: bool,
+) -> Outcome {
     if span < PAUSE_SPAN.0 || span > PAUSE_SPAN.1 {
         return Err(Failure::new(2, "a pause lasts one second to thirty days"));
     }
+    agreed(yes, &question::pause(&stack, span))?;
     let body = ActBody {
         reason: Some(reason),
         span: Some(span.as_secs()),
@@ -103,12 +105,15 @@ pub(super) async fn pause(common: &Common, stack: StackName, span: Duration, rea
     ask(&Daemon::of(common), "pause", &stack, &body).await
 }
 
-pub(super) async fn plain(common: &Common, act: &str, stack: StackName, reason: Option<String>) -> Outcome {
+pub(super) async fn resume(common: &Common, stack: StackName, reason: Option<String>, yes: bool) -> Outcome {
+    let daemon = Daemon::of(common);
+    let status = look(&daemon, &stack).await?;
+    agreed(yes, &question::resume(&status))?;
     let body = ActBody {
         reason,
         ..ActBody::default()
     };
-    ask(&Daemon::of(common), act, &stack, &body).await
+    ask(&daemon, "resume", &stack, &body).await
 }
 
 async fn run(daemon: &Daemon, act: &str, body: ActBody, order: Following, goal: Goal) -> Outcome {
@@ -135,31 +140,10 @@ async fn ask(daemon: &Daemon, act: &str, stack: &StackName, body: &ActBody) -> O
     Ok(0)
 }
 
-/// Asks the person at the terminal. The end of the input is a no.
-fn confirm(status: &Status) -> Result<bool, Failure> {
-    let runs = match &status.runs {
-        Some(Running {
-            tag: Some(tag),
-            generation,
-            ..
-        }) => format!("{tag} (generation {generation})"),
-        Some(runs) => format!("generation {}", runs.generation),
-        None => "what runs".to_owned(),
-    };
-    let question = match (&status.rollback.tag, status.rollback.to) {
-        (Some(tag), Some(to)) => format!("{}: leave {runs} for {tag} (generation {to})?", status.stack),
-        (None, Some(to)) => format!("{}: leave {runs} for generation {to}?", status.stack),
-        _ => format!(
-            "{}: leave {runs}, although there seems to be nothing to go back to?",
-            status.stack
-        ),
-    };
-    let one_way = status.rollback.one_way.as_ref();
-    let one_way = one_way.map(|why| {
-        format!(
-            " Only a backup leads there, and you are asked about it then: {}.",
-            printable(why)
-        )
-    });
-    operation::confirm(&format!("{question}{}", one_way.unwrap_or_default()))
+/// Asks the person at the terminal, unless they have said already that they mean it.
+fn agreed(yes: bool, question: &str) -> Result<(), Failure> {
+    if yes || operation::confirm(question)? {
+        return Ok(());
+    }
+    Err(Failure::new(5, "nothing was done"))
 }

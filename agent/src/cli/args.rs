@@ -10,6 +10,14 @@ use state::name::{AskId, ServiceName, StackName, Tag};
 
 use super::help;
 
+mod env;
+mod init;
+mod release;
+
+pub(super) use env::{EnvCommand, Of};
+pub(super) use init::Init;
+pub(super) use release::{ReleaseCommand, RevertFile};
+
 /// Keeps Docker Compose stacks at the release that was asked for, and takes them back when it fails.
 #[derive(Debug, Parser)]
 #[command(name = "steadfast", version, arg_required_else_help = true, after_help = help::PROGRAM)]
@@ -49,6 +57,9 @@ pub(super) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Write the files for what runs on this host already: steadfast.toml, desired.toml, the unit's drop-in
+    #[command(after_help = help::INIT)]
+    Init(Init),
     /// Show what would be done next, and why
     #[command(after_help = help::PLAN)]
     Plan {
@@ -73,6 +84,12 @@ pub(super) enum Command {
         #[arg(long)]
         exit_code: bool,
     },
+    /// Watch a stack live: its health, the countdown to a rollback, each step, the log
+    #[command(after_help = help::WATCH)]
+    Watch {
+        /// The stack that is shown first; every other one is a key away
+        stack: Option<StackName>,
+    },
     /// List the generations of a stack, with their verdicts
     #[command(after_help = help::HISTORY)]
     History {
@@ -81,6 +98,9 @@ pub(super) enum Command {
         /// Show operations and their steps instead
         #[arg(long)]
         operations: bool,
+        /// Show instead what persons have done, and who was refused
+        #[arg(long, conflicts_with = "operations")]
+        acts: bool,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -96,9 +116,6 @@ pub(super) enum Command {
     Rollback {
         #[command(flatten)]
         order: Following,
-        /// Do not ask
-        #[arg(long, short)]
-        yes: bool,
         /// You have looked: the schema fits what is gone back to. Counts where the daemon cannot know,
         /// not where it sees that the schema differs
         #[arg(long)]
@@ -115,6 +132,9 @@ pub(super) enum Command {
         /// Why; it goes into the record
         #[arg(long, value_name = "TEXT")]
         reason: String,
+        /// Do not ask; where standard input is no terminal (scripts) nobody is asked, and it is done
+        #[arg(long, short)]
+        yes: bool,
     },
     /// End a pause
     #[command(after_help = help::RESUME)]
@@ -124,6 +144,9 @@ pub(super) enum Command {
         /// Why; it goes into the record
         #[arg(long, value_name = "TEXT")]
         reason: Option<String>,
+        /// Do not ask; where standard input is no terminal (scripts) nobody is asked, and it is done
+        #[arg(long, short)]
+        yes: bool,
     },
     /// Agree to what the daemon asks
     #[command(after_help = help::APPROVE)]
@@ -141,6 +164,9 @@ pub(super) enum Command {
         /// Why; it goes into the record
         #[arg(long, value_name = "TEXT")]
         reason: Option<String>,
+        /// Do not ask; where standard input is no terminal (scripts) nobody is asked, and it is done
+        #[arg(long, short)]
+        yes: bool,
         #[command(flatten)]
         meant: Meant,
     },
@@ -159,12 +185,38 @@ pub(super) enum Command {
     /// What rollbacks have taken out of the database and is kept: list it, put it back, drop it
     #[command(subcommand, after_help = help::ROWS)]
     Rows(RowsCommand),
+    /// The versions of .env that are kept: list them, show one, compare two, put one back, bring one
+    #[command(subcommand, after_help = help::ENV)]
+    Env(EnvCommand),
     /// Put a backup, or a dump of your own, into the database's place; the database as it was is kept
     #[command(after_help = help::RESTORE)]
     Restore(Restore),
+    /// Releases from a Git repository: what there are, and branches to go on from
+    #[command(subcommand, after_help = help::RELEASE)]
+    Release(ReleaseCommand),
     /// Show all of it on a stack of its own: a release turns bad, and is taken back
     #[command(after_help = help::DEMO)]
     Demo(crate::demo::Args),
+    /// Print what makes a shell complete the words of these commands
+    #[command(after_help = help::COMPLETIONS)]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Write the manual pages of all commands into a directory
+    #[command(hide = true, after_help = help::MAN)]
+    Man {
+        /// The directory; it is made where there is none
+        directory: PathBuf,
+    },
+}
+
+/// A shell that can be taught to complete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Shell {
+    Bash,
+    Zsh,
+    Fish,
 }
 
 /// What is asked about backups that are there.
@@ -186,9 +238,12 @@ pub(super) enum BackupCommand {
         stack: StackName,
         /// Its name, as `steadfast status` shows it
         name: String,
-        /// Do not ask
+        /// Do not ask; where standard input is no terminal (scripts) nobody is asked, and it is done
         #[arg(long, short)]
         yes: bool,
+        /// Why; it goes into the record
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
         #[command(flatten)]
         follow: Follow,
     },
@@ -203,6 +258,9 @@ pub(super) enum BackupCommand {
         /// Read its table of contents only: takes a moment, and says nothing about the rows
         #[arg(long)]
         list: bool,
+        /// Why; it goes into the record
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
         #[command(flatten)]
         follow: Follow,
         /// Print JSON
@@ -230,6 +288,9 @@ pub(super) enum RowsCommand {
         stack: StackName,
         /// The rollback that has taken it out, as `rows list` shows it
         operation: u64,
+        /// Why; it goes into the record
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
         #[command(flatten)]
         follow: Follow,
     },
@@ -240,9 +301,12 @@ pub(super) enum RowsCommand {
         stack: StackName,
         /// The rollback that has taken it out, as `rows list` shows it
         operation: u64,
-        /// Do not ask
+        /// Do not ask; where standard input is no terminal (scripts) nobody is asked, and it is done
         #[arg(long, short)]
         yes: bool,
+        /// Why; it goes into the record
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
     },
 }
 
@@ -254,7 +318,7 @@ pub(super) struct Restore {
     /// A backup, as `backup list` shows it; or a file: of `pg_dump`'s custom format, or SQL as `pg_dump` writes it
     #[arg(value_name = "BACKUP|FILE")]
     pub(super) dump: String,
-    /// Do not ask
+    /// Do not ask; where standard input is no terminal (scripts) nobody is asked, and it is done
     #[arg(long, short)]
     pub(super) yes: bool,
     /// Why; it goes into the record
@@ -331,6 +395,9 @@ pub(super) struct Following {
     /// Why; it goes into the record
     #[arg(long, value_name = "TEXT")]
     pub(super) reason: Option<String>,
+    /// Do not ask; where standard input is no terminal (scripts) nobody is asked, and it is done
+    #[arg(long, short)]
+    pub(super) yes: bool,
     #[command(flatten)]
     pub(super) wait: Wait,
 }
@@ -498,6 +565,9 @@ mod tests {
         check("steadfast status", true);
         check("steadfast status shop --config /x.toml", true);
         check("steadfast status Shop", false);
+        check("steadfast watch", true);
+        check("steadfast watch shop", true);
+        check("steadfast watch shop --json", false);
         check("steadfast plan shop --steps", true);
         check("steadfast plan --steps --json", false);
         check("steadfast pin shop v1.6.0 --wait --timeout 10m", true);
@@ -509,11 +579,15 @@ mod tests {
         check("steadfast pin shop v1 --migration 7c1f --env current", true);
         check("steadfast pin shop v1 --env sha256:12", false);
         check("steadfast pause shop --for 2h --reason x", true);
+        check("steadfast pause shop --for 2h --reason x -y", true);
+        check("steadfast retry shop --yes --wait", true);
+        check("steadfast resume shop -y", true);
+        check("steadfast deny shop --yes", true);
         check("steadfast pause shop --for 2h", false);
         check("steadfast pause shop --for 2 --reason x", false);
         check("steadfast rollback shop -y --reason x", true);
         check("steadfast rollback shop --schema-fits", true);
-        check("steadfast approve shop --ask 0b6f4e03b952 --wait", true);
+        check("steadfast approve shop --ask 0b6f4e03b952 --wait -y", true);
         check("steadfast deny shop --ask 0b6f", false);
         check("steadfast backup shop", true);
         check("steadfast backup shop --verify list --json", true);
@@ -531,9 +605,62 @@ mod tests {
         check("steadfast restore shop", false);
         check("steadfast rows list shop --json", true);
         check("steadfast rows put-in shop 12 --no-wait", true);
-        check("steadfast rows drop shop 12 --yes", true);
+        check("steadfast rows drop shop 12 --yes --reason x", true);
+        check("steadfast rows put-in shop 12 --reason x", true);
+        check("steadfast history shop --acts --json", true);
+        check("steadfast history shop --acts --operations", false);
         check("steadfast rows drop shop", false);
         check("steadfast rows put-in shop all", false);
+        check("steadfast env list shop --json", true);
+        check("steadfast env list", false);
+        check("steadfast env show shop", true);
+        check("steadfast env show shop 0b6f4e03 --reveal --file api.env", true);
+        check("steadfast env show shop --reveal --reason x", true);
+        check("steadfast env show shop --reason x", false);
+        check("steadfast env show shop latest", false);
+        check("steadfast env diff shop 0b6f4e03b952 93aa1c77d0e2 --json", true);
+        check("steadfast env diff shop", false);
+        check(
+            "steadfast env restore shop 0b6f4e03b952 -y --wait --timeout 10m",
+            true,
+        );
+        check("steadfast env restore shop 0b6f4e03b952 --timeout 10m", false);
+        check("steadfast env restore shop", false);
+        check("steadfast env import shop .env.backup.20251109", true);
+        check("steadfast env import shop", false);
         check("steadfast backup verify shop", false);
+        check("steadfast init", true);
+        check("steadfast init --project shop --project web --dry-run", true);
+        check(
+            "steadfast init /srv/shop --file prod.yml --output-dir . --json",
+            true,
+        );
+        check("steadfast init --file prod.yml", false);
+        check("steadfast init --project Shop", false);
+        check("steadfast init --engine tcp://docker", false);
+        check("steadfast init --print --force", false);
+        check("steadfast completions zsh", true);
+        check("steadfast completions csh", false);
+        check("steadfast completions", false);
+        check("steadfast man", false);
+    }
+
+    #[test]
+    fn what_is_accepted_about_releases() {
+        check("steadfast release", false);
+        check("steadfast release list shop --json", true);
+        check("steadfast release list", false);
+        check("steadfast release branch shop", true);
+        check("steadfast release branch shop v1.4.0 --push --reason x", true);
+        check("steadfast release branch shop v1/4", false);
+        check("steadfast release hotfix shop checkout --push", true);
+        check("steadfast release hotfix shop", false);
+        check("steadfast release revert-file shop backend/a.py", true);
+        check(
+            "steadfast release revert-file shop a.py --onto main --to rollback/a --push",
+            true,
+        );
+        check("steadfast release revert-file shop a.py --onto ..", false);
+        check("steadfast release revert-file shop", false);
     }
 }

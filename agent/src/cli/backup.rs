@@ -10,9 +10,12 @@ use super::operation;
 use super::output;
 use super::reader::{Reader, took};
 use super::reading::Daemon;
-use super::text::{columns, hanging, printable};
+use super::text::{before_last, columns, hanging, last_below, printable};
 use crate::control::protocol::ActBody;
 use crate::view::{BackupList, BackupRow};
+
+/// Where less is left for what needs a backup, all but the least goes below its line.
+const NEEDED_BY: usize = 14;
 
 pub(super) async fn run(common: &Common, command: Option<BackupCommand>, make: MakeBackup) -> Outcome {
     match (command, make.stack) {
@@ -22,6 +25,7 @@ pub(super) async fn run(common: &Common, command: Option<BackupCommand>, make: M
                 stack,
                 id,
                 list,
+                reason,
                 follow,
                 json,
             }),
@@ -30,6 +34,7 @@ pub(super) async fn run(common: &Common, command: Option<BackupCommand>, make: M
             let body = ActBody {
                 proof: Some(if list { Proof::List } else { Proof::Restore }),
                 backup: Some(id.clone()),
+                reason,
                 ..ActBody::default()
             };
             let daemon = Daemon::of(common);
@@ -47,10 +52,18 @@ pub(super) async fn run(common: &Common, command: Option<BackupCommand>, make: M
                 stack,
                 name,
                 yes,
+                reason,
                 follow,
             }),
             _,
-        ) => drop_beside(common, &stack, name, yes, &follow).await,
+        ) => {
+            let body = ActBody {
+                database: Some(name),
+                reason,
+                ..ActBody::default()
+            };
+            drop_beside(common, &stack, body, yes, &follow).await
+        }
         (None, Some(stack)) => {
             let body = ActBody {
                 proof: Some(make.proof.into()),
@@ -113,20 +126,17 @@ impl Asking<'_> {
 async fn drop_beside(
     common: &Common,
     stack: &StackName,
-    name: String,
+    body: ActBody,
     yes: bool,
     follow: &Follow,
 ) -> Outcome {
+    let name = printable(body.database.as_deref().unwrap_or_default());
     let question = format!("{stack}: drop the database {name}, with all that is in it?");
     if !yes && !operation::confirm(&question)? {
         return Err(Failure::new(5, "nothing was done"));
     }
     let daemon = Daemon::of(common);
-    let words = format!("{stack}: {} is dropped\n", printable(&name));
-    let body = ActBody {
-        database: Some(name),
-        ..ActBody::default()
-    };
+    let words = format!("{stack}: {name} is dropped\n");
     let answer = daemon.client.act(stack.as_str(), "drop", &body).await;
     let answer = answer.map_err(|error| daemon.failure(error))?;
     let Some(id) = answer.operation.filter(|_| !follow.no_wait) else {
@@ -184,10 +194,7 @@ pub(super) fn table(all: &BackupList, reader: &Reader) -> String {
     if all.backups.is_empty() {
         text.push_str(&format!("{}: no backup yet\n", all.stack));
     } else {
-        let heading = ["ID", "BEGUN", "WHY", "SIZE", "SCHEMA", "VERIFIED", "NEEDED BY"];
-        let mut rows: Vec<Vec<String>> = vec![heading.iter().map(ToString::to_string).collect()];
-        rows.extend(all.backups.iter().map(|row| cells(row, reader)));
-        text.push_str(&columns(&rows, 0, reader.width));
+        text.push_str(&list_of(&all.backups, reader));
     }
     for damaged in &all.damaged {
         let head = format!("{}: damaged: ", damaged.id);
@@ -196,7 +203,31 @@ pub(super) fn table(all: &BackupList, reader: &Reader) -> String {
     text
 }
 
-fn cells(row: &BackupRow, reader: &Reader) -> Vec<String> {
+/// In columns; where there is no room for them an id, a time and a size, and the rest below.
+fn list_of(all: &[BackupRow], reader: &Reader) -> String {
+    let heading = ["ID", "BEGUN", "WHY", "SIZE", "SCHEMA", "VERIFIED", "NEEDED BY"].map(str::to_owned);
+    let mut rows: Vec<[String; 7]> = vec![heading];
+    rows.extend(all.iter().map(|row| cells(row, reader)));
+    let wide: Vec<Vec<String>> = rows.iter().map(|row| row.to_vec()).collect();
+    if reader.width >= before_last(&wide, 0) + NEEDED_BY {
+        return columns(&wide, 0, reader.width);
+    }
+    let narrow = |[id, begun, why, size, schema, verified, needed_by]: [String; 7]| {
+        let verified = match verified.as_str() {
+            "no" => "nobody has made sure of it",
+            how => how,
+        };
+        let mut below = format!("{why}, schema {schema}, {verified}");
+        if !needed_by.is_empty() {
+            below.push_str(&format!(", needed by {needed_by}"));
+        }
+        vec![id, begun, size, below]
+    };
+    let narrow: Vec<Vec<String>> = rows.into_iter().map(narrow).collect();
+    last_below(&narrow, 0, reader.width)
+}
+
+fn cells(row: &BackupRow, reader: &Reader) -> [String; 7] {
     let schema = match row.schema.as_slice() {
         [] => String::from("–"),
         [one] => one.clone(),
@@ -208,7 +239,7 @@ fn cells(row: &BackupRow, reader: &Reader) -> Vec<String> {
         .needed_by
         .iter()
         .map(|need| need.replace("generation ", "gen "));
-    vec![
+    [
         row.id.clone(),
         reader.ago(row.begun),
         row.why.replace('_', " "),

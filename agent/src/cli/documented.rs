@@ -6,10 +6,19 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use serde_json::Value;
+use state::env_version::{Imported, versions};
+use state::name::Digest;
+use state::record::Act;
+use state::release::{Author, HostKey};
 
 use super::check::Report;
+use super::init;
 use super::narrow::SITUATIONS;
-use crate::view::{BackupList, History, PlanView, StatusList, sample};
+use super::rows::RowsList;
+use crate::view::{
+    ActList, BackupList, EnvDiff, EnvList, EnvShown, EnvText, History, KnownRow, MovedTag, PlanView,
+    ReleaseList, StatusList, TagRow, sample,
+};
 
 type Names = BTreeSet<String>;
 
@@ -127,7 +136,7 @@ fn the_fields_of_a_status() {
     let all = SITUATIONS.map(|situation| json(&sample::status(situation)));
     let status = merged(all);
     let compared = check_table("`status --json`", &status, &[]);
-    let objects = "asked runs gap operation trial failing hold pause approval next drift problems rollback \
+    let objects = "asked runs gap operation trial failing hold pause approval next drift again problems rollback \
                    services probes schema beside taken_back backups engine";
     assert_eq!(compared, objects.split_whitespace().collect::<Vec<_>>());
     let list = StatusList {
@@ -190,11 +199,141 @@ fn the_fields_of_the_backups() {
 }
 
 #[test]
+fn the_fields_of_the_rows() {
+    let status = sample::status("restored");
+    let list = json(&RowsList::of(&status));
+    let section = section("`rows list --json`");
+    assert_eq!(first_fields(&section), keys(&list));
+    let row = json(&status.taken_back);
+    assert_eq!(items(&section)["What one has taken out"], keys(&row));
+}
+
+/// What is said of a section before its list.
+fn first_fields(section: &str) -> Names {
+    fields(section.trim_start().split("\n\n").next().unwrap())
+}
+
+#[test]
+fn the_fields_of_the_env_files() {
+    let mut snapshot = sample::snapshot("steady");
+    let (record, file) = (&mut snapshot.record, &snapshot.env_file);
+    record.imported.push(Imported {
+        path: file.clone(),
+        content: Digest::of(b"A=2\n"),
+        from: "/srv/shop/.env.backup".into(),
+        by: Author::Agent,
+        at: snapshot.taken.clone(),
+    });
+    let disk = [(file.clone(), Some(Digest::of(b"A=1\n")))].into();
+    let all = versions(record, file, &HostKey::new([7; 32]), &disk);
+    let list = json(&EnvList::of(
+        (&record.stack, file),
+        all.iter().map(|version| (version, true)),
+    ));
+    let section_of_list = section("`env list --json`");
+    assert_eq!(first_fields(&section_of_list), keys(&list));
+    let rows = list["versions"].as_array().unwrap();
+    let row = merged(rows.iter().cloned());
+    let named = items(&section_of_list);
+    assert_eq!(named["A version"], keys(&row));
+    assert_eq!(named["A generation that has it"], keys(&row["used_by"]));
+    assert_eq!(named["How it was imported"], keys(&row["imported"]));
+    let text = EnvText::read(file, b"A=1\n");
+    let shown = json(&EnvShown::masked(&record.stack, &all[0], &text));
+    let section_of_one = section("`env show --json`");
+    assert_eq!(first_fields(&section_of_one), keys(&shown));
+    assert_eq!(items(&section_of_one)["A name"], keys(&shown["keys"]));
+    let both = (Some(&all[0]), Some(&all[1]));
+    let differs = json(&EnvDiff::of(&record.stack, file, both, (&text, &text), true));
+    assert_eq!(first_fields(&section("`env diff --json`")), keys(&differs));
+}
+
+#[test]
+fn the_fields_of_the_releases() {
+    let tag = TagRow {
+        tag: String::from("v1.5.0"),
+        commit: String::from("a1b2c3d4e5f6"),
+        at: sample::reader().now,
+        subject: String::new(),
+        known: vec![KnownRow {
+            what: String::from("runs"),
+            generation: Some(2),
+        }],
+        moved: Some(MovedTag {
+            commit: String::from("0f1e2d3c4b5a"),
+            generation: Some(1),
+            in_force: true,
+        }),
+    };
+    let list = json(&ReleaseList {
+        format: 1,
+        stack: String::from("shop"),
+        pattern: String::from("v*"),
+        stale: None,
+        tags: vec![tag],
+    });
+    let section = section("`release list --json`");
+    assert_eq!(first_fields(&section), keys(&list));
+    let items = items(&section);
+    assert_eq!(items["A tag"], keys(&list["tags"]));
+    assert_eq!(items["What is known of it"], keys(&list["tags"][0]["known"]));
+    assert_eq!(items["What it was before"], keys(&list["tags"][0]["moved"]));
+}
+
+#[test]
+fn the_fields_of_the_acts() {
+    let act = Act {
+        by: Author::Person {
+            uid: 1000,
+            name: Some("ada".into()),
+        },
+        at: sample::snapshot("steady").taken,
+        what: "rollback".into(),
+        why: Some("checkout is broken".into()),
+    };
+    let list = json(&ActList::of(&"shop".parse().unwrap(), &[act]));
+    let section = section("`history --acts --json`");
+    assert_eq!(first_fields(&section), keys(&list));
+    assert_eq!(items(&section)["An act"], keys(&list["acts"]));
+}
+
+#[test]
 fn the_fields_of_a_plan() {
     let all = SITUATIONS.map(|situation| json(&PlanView::of(&sample::snapshot(situation))));
     // What a person is asked, and what is wrong, are as in a status.
     let compared = check_table("`plan --json`", &merged(all), &["approval", "problems"]);
     assert_eq!(compared, ["changes"]);
+}
+
+#[test]
+fn the_fields_of_an_init() {
+    let report = json(&init::Report {
+        format: 1,
+        written: true,
+        files: vec![init::FileRow {
+            path: "/etc/steadfast/steadfast.toml".into(),
+            text: String::new(),
+        }],
+        stacks: vec![init::StackRow {
+            stack: String::from("shop"),
+            directory: "/srv/shop".into(),
+            tag: String::from("v1"),
+            services: 1,
+            adopted: true,
+            changes: Vec::new(),
+        }],
+        questions: vec![init::QuestionRow {
+            stack: None,
+            what: String::new(),
+            way_out: String::new(),
+        }],
+    });
+    let section = section("`init --json`");
+    assert_eq!(first_fields(&section), keys(&report));
+    let items = items(&section);
+    assert_eq!(items["A file"], keys(&report["files"]));
+    assert_eq!(items["A stack"], keys(&report["stacks"]));
+    assert_eq!(items["A question"], keys(&report["questions"]));
 }
 
 #[test]

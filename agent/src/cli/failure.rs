@@ -1,6 +1,7 @@
 //! How a command ends: with an exit code, or with a complaint that has one.
 
-use std::path::Path;
+use config::document::LoadError;
+use config::error::Problems;
 
 use crate::control::client::ClientError;
 
@@ -35,13 +36,28 @@ impl Failure {
         self
     }
 
-    /// The socket was a guess, because the settings could not be read.
-    pub(super) fn guessed(mut self, config: &Path) -> Self {
+    /// The socket was a guess, because there are no settings: absent, unreadable and invalid are told apart.
+    pub(super) fn guessed(mut self, why: &LoadError) -> Self {
+        let words = match why {
+            LoadError::Absent(problem) | LoadError::Unreadable(problem) => {
+                format!("{}: {}", problem.place, problem.message)
+            }
+            LoadError::Invalid(problems) => invalid(problems),
+        };
         self.note = Some(format!(
-            "{} could not be read: this is the default socket",
-            config.display()
+            "this is the default socket, for want of settings: {words}"
         ));
         self
+    }
+}
+
+/// The first error with its place, and how many there are beside it.
+fn invalid(problems: &Problems) -> String {
+    let mut errors = problems.0.iter().filter(|problem| problem.is_error());
+    let first = errors.next().map(ToString::to_string).unwrap_or_default();
+    match errors.count() {
+        0 => first,
+        more => format!("{first}; and {more} more, `steadfast check` shows all"),
     }
 }
 
@@ -80,4 +96,53 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
         source = error.source();
     }
     words
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use expect_test::{Expect, expect};
+
+    use super::*;
+
+    #[track_caller]
+    fn check(text: Option<&str>, expected: &Expect) {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("steadfast.toml");
+        match text {
+            Some("a directory") => std::fs::create_dir(&file).unwrap(),
+            Some(text) => std::fs::write(&file, text).unwrap(),
+            None => {}
+        }
+        let why = config::settings::load(&file).unwrap_err();
+        let note = Failure::new(3, "no daemon").guessed(&why).note.unwrap();
+        expected.assert_eq(&note.replace(directory.path().to_str().unwrap(), ""));
+    }
+
+    #[test]
+    fn settings_are_absent_or_unreadable_or_invalid() {
+        check(
+            None,
+            &expect!["this is the default socket, for want of settings: /steadfast.toml: no such file"],
+        );
+        check(
+            Some("a directory"),
+            &expect![
+                "this is the default socket, for want of settings: /steadfast.toml: is a directory, not a file"
+            ],
+        );
+        check(
+            Some("[stack.shop]\ndirectory = 1\n"),
+            &expect![[
+                r#"this is the default socket, for want of settings: /steadfast.toml:2:13: stack.shop.directory: expected a string, found the integer 1 (put it in quotes: "1")"#
+            ]],
+        );
+        check(
+            Some("[stack.shop]\ndirectory = 1\nxyz = 2\n"),
+            &expect![[
+                r#"this is the default socket, for want of settings: /steadfast.toml:2:13: stack.shop.directory: expected a string, found the integer 1 (put it in quotes: "1"); and 1 more, `steadfast check` shows all"#
+            ]],
+        );
+    }
 }

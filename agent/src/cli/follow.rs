@@ -1,5 +1,7 @@
 //! Following a stack until what was asked has come to its end, and the exit code that this end has.
 
+mod tries;
+
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -11,8 +13,10 @@ use super::output;
 use super::reader::Reader;
 use super::reading::Daemon;
 use super::status;
+use super::text::printable;
 use crate::control::client::ClientError;
 use crate::view::{State, Status};
+use tries::{Tries, in_vain};
 
 /// So long an input file may be wrong before waiting for it is given up.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -32,6 +36,9 @@ pub(super) enum Goal {
     Retry(u32, Option<Timestamp>),
     /// That the stack was rolled back.
     Rollback,
+    /// That an edit of a file was accepted, after what was accepted then, and has come to its end. `None`: it is what was
+    /// asked for already.
+    Edit(Option<Timestamp>),
     /// That a question asked at this moment is answered, and what follows has come to its end.
     Answer(Timestamp),
 }
@@ -64,6 +71,7 @@ pub(super) fn step(goal: &Goal, status: &Status) -> Step {
             asked.retries > *times || before.is_some_and(|before| asked.accepted > before)
         }),
         Goal::Rollback => true,
+        Goal::Edit(before) => is_edited(*before, status),
         Goal::Answer(asked) => status
             .approval
             .as_ref()
@@ -74,7 +82,9 @@ pub(super) fn step(goal: &Goal, status: &Status) -> Step {
         (_, State::Paused, _) => Step::Ended(5),
         (false, ..) => Step::Waiting,
         (_, State::RolledBack, Goal::Rollback)
-        | (_, State::Steady, Goal::Wish(..) | Goal::Retry(..) | Goal::Answer(_)) => Step::Ended(0),
+        | (_, State::Steady, Goal::Wish(..) | Goal::Retry(..) | Goal::Edit(_) | Goal::Answer(_)) => {
+            Step::Ended(0)
+        }
         (_, State::RolledBack, _) => Step::Ended(status::gap_code(status)),
         (_, State::AwaitingApproval, _) => Step::Ended(4),
         (_, State::Held, _) => Step::Ended(5),
@@ -102,10 +112,15 @@ fn is_accepted(desired: &Desired, after: Option<Timestamp>, status: &Status) -> 
         && after.is_none_or(|after| asked.accepted >= after)
 }
 
+fn is_edited(before: Option<Timestamp>, status: &Status) -> bool {
+    let accepted = status.asked.as_ref().map(|asked| asked.accepted);
+    before.is_none_or(|before| accepted.is_some_and(|accepted| accepted > before))
+}
+
 /// Follows `stack` to the end of `goal`, saying what happens on standard error.
 pub(super) async fn follow(daemon: &Daemon, stack: &str, goal: &Goal, wait: Wait) -> Outcome {
     let begun = Instant::now();
-    let mut last = String::new();
+    let mut tries = Tries::default();
     let mut version = None;
     let mut seen = Instant::now();
     loop {
@@ -126,10 +141,12 @@ pub(super) async fn follow(daemon: &Daemon, stack: &str, goal: &Goal, wait: Wait
                 seen = Instant::now();
                 version = Some(status.version);
                 let step = step(goal, &status);
-                let line = progress(&status, step);
-                if line != last {
+                let often_enough = match step {
+                    Step::Going => tries.take(&status, begun.elapsed()),
+                    _ => None,
+                };
+                if let Some(line) = tries.news(&status, step, Reader::here()) {
                     output::note(&line);
-                    last = line;
                 }
                 match step {
                     Step::Ended(code) => return Ok(end(&status, code)),
@@ -139,12 +156,17 @@ pub(super) async fn follow(daemon: &Daemon, stack: &str, goal: &Goal, wait: Wait
                     }
                     Step::Waiting | Step::Going => {}
                 }
+                if let Some(again) = often_enough {
+                    return Err(in_vain(&status, again));
+                }
                 if begun.elapsed() > PATIENCE {
                     refuse_broken_files(goal, &status)?;
                 }
             }
             // It may be restarting; the stack goes on without it.
-            Err(error @ (ClientError::NoDaemon { .. } | ClientError::Broken { .. })) => {
+            Err(
+                error @ (ClientError::NoDaemon { .. } | ClientError::Broken { .. } | ClientError::Busy(_)),
+            ) => {
                 if seen.elapsed() > RESTART || version.is_none() {
                     return Err(daemon.failure(error));
                 }
@@ -157,8 +179,7 @@ pub(super) async fn follow(daemon: &Daemon, stack: &str, goal: &Goal, wait: Wait
 }
 
 /// A line while it goes on, everything at the end.
-fn progress(status: &Status, step: Step) -> String {
-    let mut reader = Reader::here();
+fn progress(status: &Status, step: Step, mut reader: Reader) -> String {
     match step {
         Step::Waiting => return format!("{}  waits for the daemon to take it", status.stack),
         Step::Going => reader.width = ONE_LINE,
@@ -168,12 +189,14 @@ fn progress(status: &Status, step: Step) -> String {
 }
 
 fn refuse_broken_files(goal: &Goal, status: &Status) -> Result<(), Failure> {
-    let Goal::Wish(desired, after) = goal else {
-        return Ok(());
+    let is_taken = match goal {
+        Goal::Wish(desired, after) => is_accepted(desired, *after, status),
+        Goal::Edit(before) => is_edited(*before, status),
+        Goal::Retry(..) | Goal::Rollback | Goal::Answer(_) => true,
     };
     let broken = status.problems.iter().find(|p| p.gravity == "error");
     match broken {
-        Some(problem) if !is_accepted(desired, *after, status) => {
+        Some(problem) if !is_taken => {
             let why = format!("{}: {}", problem.file, problem.message);
             Err(Failure::new(2, format!("not accepted: {why}")).way_out("`steadfast check` says all"))
         }
@@ -182,6 +205,20 @@ fn refuse_broken_files(goal: &Goal, status: &Status) -> Result<(), Failure> {
 }
 
 fn end(status: &Status, code: u8) -> u8 {
+    if let (State::RolledBack, Some(gap)) = (status.state, &status.gap)
+        && gap.blame.is_some()
+    {
+        let tag = status
+            .asked
+            .as_ref()
+            .map_or("what was asked for", |asked| &asked.tag);
+        output::note(&format!(
+            "{tag} is in quarantine, because generation {} failed: {}; `steadfast retry {}` tries it again",
+            gap.generation,
+            printable(&gap.why),
+            status.stack
+        ));
+    }
     if code != 0 {
         output::note(&format!("`steadfast status {}` says more", status.stack));
     }
@@ -226,6 +263,16 @@ mod tests {
         let later = sample::status("steady").asked.unwrap().accepted + jiff::Span::new().seconds(1);
         let goal = Goal::Wish(Desired::new("v1.5.0".parse().unwrap()), Some(later));
         check(&goal, "steady", Step::Waiting);
+    }
+
+    #[test]
+    fn an_edit_ends_with_the_request_that_it_became() {
+        let accepted = sample::status("rolled back").asked.unwrap().accepted;
+        check(&Goal::Edit(Some(accepted)), "rolled back", Step::Waiting);
+        let before = accepted - jiff::Span::new().seconds(1);
+        check(&Goal::Edit(Some(before)), "rolled back", Step::Ended(6));
+        check(&Goal::Edit(None), "steady", Step::Ended(0));
+        check(&Goal::Edit(Some(accepted)), "paused", Step::Ended(5));
     }
 
     #[test]

@@ -1,12 +1,21 @@
 //! What `--help` teaches beside the arguments: of each command an example, what it touches, and how it
 //! exits. A test runs every example through the parser.
 
+mod env;
+mod init;
+mod release;
+
+pub(super) use env::{ENV, ENV_DIFF, ENV_IMPORT, ENV_LIST, ENV_RESTORE, ENV_SHOW};
+pub(super) use init::INIT;
+pub(super) use release::{RELEASE, RELEASE_BRANCH, RELEASE_HOTFIX, RELEASE_LIST, RELEASE_REVERT_FILE};
+
 /// Of the program.
 pub(super) const PROGRAM: &str = "\
 Examples:
   steadfast check                     are my files right? (no daemon needed)
   steadfast plan                      what would be done now? (no daemon needed)
   steadfast status                    is it fine, and if not, why not?
+  steadfast watch shop                the same live, on the whole terminal
   steadfast pin shop v1.6.0 --wait    deploy, and say how it ended
   steadfast rollback shop             back to the last release that was good
 
@@ -41,7 +50,11 @@ Examples:
   steadfast --config ./steadfast.toml check
   steadfast check --json
 
-Touches: nothing. It reads the files only: no daemon, no engine.
+What the files lack for a safe rollback (a tag that reaches an image, a tool for
+the schema) is a warning.
+
+Touches: nothing. It reads the files, and asks the Git repositories that they
+name whether they answer: no daemon, no engine.
 
 Exit codes:
   0 valid; warnings do not fail    2 something is wrong";
@@ -58,6 +71,7 @@ To see a deploy before it happens:
   steadfast pin shop v1.6.0
   steadfast plan shop
   steadfast resume shop
+  steadfast resume shop --yes    does not ask
 
 Touches: nothing. Where no daemon runs it reads the files, the ledger, the
 engine and the database itself (as root, or as the daemon's user), and says
@@ -84,11 +98,29 @@ With --exit-code, the worst one where there are several stacks:
   3 the engine is not reachable    4 waits for an approval
   5 held, paused or denied    6 rolled back";
 
+pub(super) const WATCH: &str = "\
+Examples:
+  steadfast watch                      every stack, the first one in full
+  steadfast watch shop
+  NO_COLOR=1 steadfast watch shop      without colours
+
+Keys: q or Esc ends it, j and k (or the arrows) choose the stack, ? shows them
+all. A daemon that is gone is waited for. It needs a terminal of 40 columns and
+10 lines at least; for scripts there are `status --json` and `pin --wait`.
+
+Touches: nothing.
+
+Exit codes:
+  0 ended by a key, or by a signal    1 the terminal went away
+  2 no terminal, or no such stack
+  3 the daemon is not reachable when it begins";
+
 pub(super) const HISTORY: &str = "\
 Examples:
   steadfast history shop                  the generations
   steadfast history shop --operations     what was done, with every step
-  steadfast history shop --json           both
+  steadfast history shop --acts           who asked for what, when and why
+  steadfast history shop --json           generations and operations
 
 Touches: nothing.
 
@@ -108,7 +140,8 @@ daemon watches the file, and does the rest. Works without it, but for --wait.
 
 Exit codes:
   0 written; with --wait: it runs, and is proven good
-  1 it cannot be written; --wait: it could not be brought up, or the time was up
+  1 it cannot be written; --wait: it could not be brought up, an image of it
+  cannot be fetched for now (the daemon goes on trying), or the time was up
   2 no such stack, or bad config    3 --wait: the daemon is not reachable
   4 --wait: it waits for an approval    5 --wait: held, paused or denied
   6 --wait: rolled back, another release runs";
@@ -117,6 +150,7 @@ pub(super) const RETRY: &str = "\
 Examples:
   steadfast retry shop
   steadfast retry shop --wait --reason 'the payment provider is back'
+  steadfast retry shop --yes                      does not ask
 
 Touches: the quarantine of the release that was asked for: it is lifted, and
 its tags are resolved anew. A pause ends. Then the daemon deploys it;
@@ -127,7 +161,7 @@ Exit codes:
   1 --wait: it failed again, or the time was up
   2 no such stack    3 the daemon is not reachable
   4 --wait: it waits for an approval
-  5 refused (something is under way); with --wait also: held
+  5 refused (something is under way), or you said no; with --wait also: held
   6 --wait: rolled back again";
 
 pub(super) const ROLLBACK: &str = "\
@@ -137,16 +171,19 @@ Examples:
 
 Touches: the containers: those of the last good generation are made again. What
 ran is put into quarantine in your name; a pause ends. desired.toml, .env and
-volumes stay as they are.
+volumes stay as they are. While a deploy is under way it is the deploy that is
+taken back and put into quarantine: what runs stays.
 
 Exit codes:
   0 rolled back    1 the rollback failed, or the time was up    2 no such stack
   3 the daemon is not reachable
-  5 refused, with the reason (nothing to go back to, the schema does not fit)";
+  5 refused, with the reason (nothing to go back to, the schema does not fit),
+  or you said no";
 
 pub(super) const PAUSE: &str = "\
 Examples:
   steadfast pause shop --for 2h --reason 'moving the disk'
+  steadfast pause shop --for 30m --reason 'a look' --yes    does not ask
 
 While it lasts nothing is healed, deployed or rolled back; `status` and `plan`
 go on telling. It ends by itself, so that it is not forgotten, or by `steadfast
@@ -156,7 +193,7 @@ Touches: no container.
 
 Exit codes:
   0 paused    2 no such stack, or a span that is too long
-  3 the daemon is not reachable    5 refused";
+  3 the daemon is not reachable    5 refused, or you said no";
 
 pub(super) const RESUME: &str = "\
 Examples:
@@ -167,7 +204,7 @@ begins: see `steadfast plan shop` before.
 
 Exit codes:
   0 resumed    2 no such stack    3 the daemon is not reachable
-  5 refused: it is not paused";
+  5 refused: it is not paused; or you said no";
 
 pub(super) const APPROVE: &str = "\
 Examples:
@@ -182,7 +219,7 @@ Exit codes:
   0 taken; with --wait: done, and proven good
   1 --wait: it failed, or the time was up
   2 no such stack    3 the daemon is not reachable
-  5 refused: nothing, or something else, is asked
+  5 refused: nothing, or something else, is asked; or you said no
   6 --wait: rolled back";
 
 pub(super) const DENY: &str = "\
@@ -195,7 +232,7 @@ found running, and that you do not agree to change, is not healed either.
 
 Exit codes:
   0 denied    2 no such stack    3 the daemon is not reachable
-  5 refused: nothing, or something else, is asked";
+  5 refused: nothing, or something else, is asked; or you said no";
 
 pub(super) const BACKUP: &str = "\
 Examples:
@@ -344,3 +381,27 @@ behind.
 Exit codes:
   0 all of it really happened    1 something did not
   3 the engine is not reachable";
+
+pub(super) const COMPLETIONS: &str = "\
+Examples:
+  steadfast completions bash    as /etc/bash_completion.d/steadfast
+  steadfast completions zsh     as _steadfast, in a directory of $fpath
+  steadfast completions fish    as ~/.config/fish/completions/steadfast.fish
+
+`make install` and the package have put them in their places already.
+
+Touches: nothing.
+
+Exit codes:
+  0 printed    2 bad usage";
+
+pub(super) const MAN: &str = "\
+Examples:
+  steadfast man target/man
+
+`make install` and the package have put them in their places already.
+
+Touches: that directory.
+
+Exit codes:
+  0 written    1 they cannot be written    2 bad usage";

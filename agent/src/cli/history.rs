@@ -1,5 +1,7 @@
 //! `steadfast history`: the generations of a stack, or its operations with their steps.
 
+pub(super) mod acts;
+
 use state::name::StackName;
 
 use super::args::Common;
@@ -14,6 +16,8 @@ use crate::view::{CheckRow, GenerationRow, History, OperationRow, RowsRow, StepR
 const OPERATIONS: u32 = 20;
 /// Narrower than this the reason for a verdict goes below its line.
 const BESIDE: usize = 80;
+/// So wide it has to be where commits stand beside the tags.
+const BESIDE_COMMITS: usize = 100;
 /// So many tables are named.
 const TABLES: usize = 12;
 /// So much is shown of the reason for a verdict.
@@ -41,7 +45,8 @@ pub(super) fn of_generations(history: &History, reader: &Reader) -> String {
     if history.generations.is_empty() {
         return format!("{}: no generation yet\n", history.stack);
     }
-    let beside = reader.width >= BESIDE;
+    let of_commits = history.generations.iter().any(|row| row.commit.is_some());
+    let beside = reader.width >= if of_commits { BESIDE_COMMITS } else { BESIDE };
     let heading = ["", "GEN", "TAG", "BEGUN", "VERDICT", "WHY"];
     let shown = if beside { heading.len() } else { heading.len() - 1 };
     let mut rows: Vec<Vec<String>> = vec![heading[..shown].iter().map(ToString::to_string).collect()];
@@ -70,6 +75,12 @@ pub(super) fn of_generations(history: &History, reader: &Reader) -> String {
 /// The cells, and why the verdict is as it is.
 fn generation(row: &GenerationRow, reader: &Reader) -> (Vec<String>, String) {
     let mut why = shorten(&row.why);
+    let mut tag = tail(row.tag.as_deref().unwrap_or("-"), 16);
+    match &row.commit {
+        Some(commit) if reader.width >= BESIDE => tag.push_str(&format!(" ({commit})")),
+        Some(commit) => why.push_str(&format!(" [commit {commit}]")),
+        None => {}
+    }
     for (service, tag) in &row.pins {
         why.push_str(&format!(" [{service} {tag}]"));
     }
@@ -82,7 +93,7 @@ fn generation(row: &GenerationRow, reader: &Reader) -> (Vec<String>, String) {
     let cells = vec![
         if row.current { "*" } else { "" }.to_owned(),
         row.generation.to_string(),
-        tail(row.tag.as_deref().unwrap_or("-"), 16),
+        tag,
         reader.full(row.begun),
         row.verdict.clone(),
     ];
@@ -111,13 +122,19 @@ pub(super) fn of_operations(history: &History, reader: &Reader) -> String {
     texts.join("\n")
 }
 
+/// Which generation it is about; of a rollback what was left, and what was gone back to.
+fn about(row: &OperationRow) -> String {
+    match (row.kind.as_str(), row.left, row.generation) {
+        (_, _, None) => String::new(),
+        ("rollback", Some(left), Some(to)) => format!(" from generation {left} to {to}"),
+        ("rollback", None, Some(to)) => format!(" to generation {to}"),
+        (_, _, Some(of)) => format!(" of generation {of}"),
+    }
+}
+
 fn operation(row: &OperationRow, reader: &Reader) -> String {
     let labelled = |label: &str, text: &str| labelled(label, text, reader.width);
-    let to = row
-        .generation
-        .map(|n| format!(" of generation {n}"))
-        .unwrap_or_default();
-    let title = format!("operation {}: {}{to}, {}", row.id, row.kind, row.ending);
+    let title = format!("operation {}: {}{}, {}", row.id, row.kind, about(row), row.ending);
     let mut text = paint(BOLD, &paragraph(0, &title, reader.width));
     let took = row.milliseconds.map(|ms| format!(", took {}", took(ms)));
     text.push_str(&labelled(
@@ -267,6 +284,42 @@ mod tests {
     }
 
     #[test]
+    fn a_commit_stands_beside_its_tag_where_there_is_room() {
+        let snapshot = sample::snapshot("rolled back");
+        let mut history = History::of(&snapshot.record, &[], &sample::shared());
+        history.generations.truncate(2);
+        history.generations[0].commit = Some(String::from("a1b2c3d4e5f6"));
+        history.generations[1].commit = Some(String::from("0f1e2d3c4b5a"));
+        let show = |width| {
+            let reader = Reader {
+                width,
+                ..sample::reader()
+            };
+            let text = anstream::adapter::strip_str(&of_generations(&history, &reader)).to_string();
+            assert!(text.lines().all(|line| line.chars().count() <= width), "{text}");
+            text
+        };
+        expect![[r#"
+               GEN  TAG                    BEGUN                VERDICT
+               3    v1.6.0 (a1b2c3d4e5f6)  2025-06-02 13:39:50  bad
+                    api failed for 5m: GET /health answered 500 [in quarantine]
+            *  2    v1.5.0 (0f1e2d3c4b5a)  2025-06-02 12:00:10  good
+                    5m of unbroken health
+        "#]]
+        .assert_eq(&show(80));
+        expect![[r#"
+               GEN  TAG     BEGUN                VERDICT
+               3    v1.6.0  2025-06-02 13:39:50  bad
+                    api failed for 5m: GET /health answered 500 [commit
+                    a1b2c3d4e5f6] [in quarantine]
+            *  2    v1.5.0  2025-06-02 12:00:10  good
+                    5m of unbroken health [commit 0f1e2d3c4b5a]
+        "#]]
+        .assert_eq(&show(60));
+        assert!(show(100).contains("v1.5.0 (0f1e2d3c4b5a)  2025-06-02 12:00:10  good     5m of"));
+    }
+
+    #[test]
     fn what_a_step_has_to_tell_stands_below_it() {
         let snapshot = sample::snapshot("taking back");
         let mut history = History::of(&snapshot.record, &[], &sample::shared());
@@ -331,6 +384,26 @@ mod tests {
               done        1. create api-1 from 01537f435b1b [13:59:54, 135ms]
         "#]]
         .assert_eq(&anstream::adapter::strip_str(&text).to_string());
+    }
+
+    #[test]
+    fn a_rollback_names_what_was_left_and_what_was_gone_back_to() {
+        let snapshot = sample::snapshot("rolling back");
+        let record = snapshot.record;
+        let title = |record: &state::record::StackRecord, ended: &[_]| {
+            let history = History::of(record, ended, &sample::shared());
+            let text = of_operations(&history, &sample::reader());
+            let text = anstream::adapter::strip_str(&text).to_string();
+            text.lines().next().unwrap_or_default().to_owned()
+        };
+        expect!["operation 12: rollback from generation 3 to 2, open"].assert_eq(&title(&record, &[]));
+        let mut later = record.clone();
+        let ended: Vec<_> = later.operation.take().into_iter().collect();
+        expect!["operation 12: rollback to generation 2, open"].assert_eq(&title(&later, &ended));
+        let mut failed = state::release::Generation::clone(&later.generations[2]);
+        failed.judged = Some(ended[0].operation.begun.clone());
+        later.generations[2] = failed.into();
+        expect!["operation 12: rollback from generation 3 to 2, open"].assert_eq(&title(&later, &ended));
     }
 
     #[test]

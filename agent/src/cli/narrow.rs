@@ -8,13 +8,13 @@ use expect_test::{Expect, expect};
 
 use super::failure::Failure;
 use super::reader::Reader;
-use super::{history, output, plan, status};
-use crate::view::{History, PlanView, Service, Status, sample};
+use super::{backup, history, output, plan, status};
+use crate::view::{BackupList, History, PlanView, Service, Status, sample};
 
 const NAME: &str = "payments-and-billing-production-eu-central-1";
 
 /// All that there are.
-pub(super) const SITUATIONS: [&str; 20] = [
+pub(super) const SITUATIONS: [&str; 21] = [
     "steady",
     "deploying",
     "taking back",
@@ -25,6 +25,7 @@ pub(super) const SITUATIONS: [&str; 20] = [
     "rolling back",
     "rolled back",
     "not deployed",
+    "not fetched",
     "held",
     "held for now",
     "first contact",
@@ -96,6 +97,9 @@ fn nothing_is_wider_than_the_terminal() {
             let history = History::of(&snapshot.record, &[], &sample::shared());
             check_width(&history::of_generations(&history, &reader), width);
             check_width(&history::of_operations(&history, &reader), width);
+            if let Ok(backups) = BackupList::of(&snapshot) {
+                check_width(&backup::table(&backups, &reader), width);
+            }
         }
     }
 }
@@ -224,6 +228,25 @@ fn generations_and_a_plan_in_sixty_columns() {
             Plan: 1 to replace, in 5 steps.
             + create, ~ replace, - remove, ^ start, < pull; nothing else
             is touched
+        "#]],
+    );
+}
+
+#[test]
+fn backups_in_sixty_columns() {
+    let mut backups = BackupList::of(&sample::snapshot("steady")).unwrap();
+    backups.backups[0].schema = vec!["3f2a9b1c7d4e".into()];
+    let text = backup::table(&backups, &reader(60));
+    check_width(&text, 60);
+    check(
+        &text,
+        &expect![[r#"
+            ID                  BEGUN   SIZE
+            20250602T130000Z-9  2h ago  3.2 MiB
+                asked, schema 3f2a9b1c7d4e, nobody has made sure of it
+            20250602T120000Z-7  2h ago  3.2 MiB
+                deploy, schema 7c1f, restored, needed by gen 1, gen 2
+            20250601T120000Z-3: damaged: there is no dump of it
         "#]],
     );
 }

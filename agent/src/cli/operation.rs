@@ -68,7 +68,9 @@ pub(super) async fn follow(
                 }
             }
             // It may be restarting, and takes it up again.
-            Err(error @ (ClientError::NoDaemon { .. } | ClientError::Broken { .. })) => {
+            Err(
+                error @ (ClientError::NoDaemon { .. } | ClientError::Broken { .. } | ClientError::Busy(_)),
+            ) => {
                 if seen.elapsed() > RESTART {
                     return Err(daemon.failure(error));
                 }

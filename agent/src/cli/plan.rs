@@ -138,7 +138,9 @@ fn every_step(plan: &PlanView, width: usize) -> String {
 }
 
 fn heading(plan: &PlanView) -> String {
-    let to = plan.generation.map(|n| format!(" of generation {n}"));
+    let to = plan
+        .generation
+        .map(|n| format!(" of generation {n}{}", release(plan)));
     let to = to.unwrap_or_default();
     match &plan.kind {
         None if plan.waits.is_empty() && plan.approval.is_none() => "nothing to do".into(),
@@ -149,9 +151,17 @@ fn heading(plan: &PlanView) -> String {
     }
 }
 
+/// ` with v1.6.0 (a1b2c3d4e5f6)`, where it comes from a repository.
+fn release(plan: &PlanView) -> String {
+    match (&plan.tag, &plan.commit) {
+        (Some(tag), Some(commit)) => format!(" with {tag} ({commit})"),
+        _ => String::new(),
+    }
+}
+
 fn sign(action: Action) -> (anstyle::Style, &'static str) {
     match action {
-        Action::Pull => (BUSY, "<"),
+        Action::Pull | Action::Build => (BUSY, "<"),
         Action::Create => (GOOD, "+"),
         Action::Replace => (WARN, "~"),
         Action::Update => (WARN, "^"),
@@ -162,6 +172,7 @@ fn sign(action: Action) -> (anstyle::Style, &'static str) {
 fn summary(plan: &PlanView, width: usize) -> String {
     let words = [
         (Action::Pull, "to pull"),
+        (Action::Build, "to build"),
         (Action::Create, "to create"),
         (Action::Replace, "to replace"),
         (Action::Update, "to start"),
@@ -235,6 +246,21 @@ mod tests {
             + create, ~ replace, - remove, ^ start, < pull; nothing else is touched
         "#]]
         .assert_eq(&text);
+    }
+
+    #[test]
+    fn a_release_of_a_repository_is_named_with_its_commit() {
+        let mut plan = PlanView::of(&sample::snapshot("deploying"));
+        assert_eq!(
+            (plan.tag.as_deref(), plan.commit.as_deref()),
+            (Some("v1.6.0"), None)
+        );
+        assert_eq!(heading(&plan), "deploy of generation 3, under way");
+        plan.commit = Some("a1b2c3d4e5f6".to_owned());
+        assert_eq!(
+            heading(&plan),
+            "deploy of generation 3 with v1.6.0 (a1b2c3d4e5f6), under way"
+        );
     }
 
     #[test]

@@ -21,7 +21,8 @@ pub(super) fn problems(problems: &[ProblemView], width: usize) -> String {
     text
 }
 
-fn words(problem: &ProblemView) -> String {
+/// One of them, in words.
+pub(super) fn words(problem: &ProblemView) -> String {
     let mut text = problem.file.clone();
     for number in [problem.line, problem.column].into_iter().flatten() {
         text.push_str(&format!(":{number}"));

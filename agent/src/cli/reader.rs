@@ -28,12 +28,12 @@ impl Reader {
     }
 
     /// `12m ago`; the clock may have been set back: never negative.
-    pub(super) fn ago(&self, at: Timestamp) -> String {
+    pub(crate) fn ago(&self, at: Timestamp) -> String {
         format!("{} ago", span(self.seconds_since(at)))
     }
 
     /// Seconds since `at`.
-    pub(super) fn seconds_since(&self, at: Timestamp) -> u64 {
+    pub(crate) fn seconds_since(&self, at: Timestamp) -> u64 {
         u64::try_from(self.now.as_second() - at.as_second()).unwrap_or(0)
     }
 
@@ -43,7 +43,7 @@ impl Reader {
     }
 
     /// `14:03`, with the date when it is not today's.
-    pub(super) fn at(&self, at: Timestamp) -> String {
+    pub(crate) fn at(&self, at: Timestamp) -> String {
         let (at, now) = (
             at.to_zoned(self.zone.clone()),
             self.now.to_zoned(self.zone.clone()),
@@ -57,13 +57,13 @@ impl Reader {
     }
 
     /// `2025-01-31 14:03:21`.
-    pub(super) fn full(&self, at: Timestamp) -> String {
+    pub(crate) fn full(&self, at: Timestamp) -> String {
         let at = at.to_zoned(self.zone.clone());
         at.strftime("%Y-%m-%d %H:%M:%S").to_string()
     }
 
     /// `14:03:21`.
-    pub(super) fn time(&self, at: Timestamp) -> String {
+    pub(crate) fn time(&self, at: Timestamp) -> String {
         at.to_zoned(self.zone.clone()).strftime("%H:%M:%S").to_string()
     }
 
@@ -76,7 +76,7 @@ impl Reader {
 }
 
 /// The two largest units: `2h 5m`, `3m 10s`, `4s`.
-pub(super) fn span(seconds: u64) -> String {
+pub(crate) fn span(seconds: u64) -> String {
     let units = [(86400, "d"), (3600, "h"), (60, "m"), (1, "s")];
     let first = units.iter().position(|(size, _)| seconds >= *size).unwrap_or(3);
     let (size, unit) = units[first];
@@ -91,7 +91,7 @@ pub(super) fn span(seconds: u64) -> String {
 }
 
 /// A span that may be short: `35ms`, `1.2s`, `3m 10s`.
-pub(super) fn took(milliseconds: u64) -> String {
+pub(crate) fn took(milliseconds: u64) -> String {
     match milliseconds {
         0..1000 => format!("{milliseconds}ms"),
         1000..10_000 => format!("{}.{}s", milliseconds / 1000, milliseconds % 1000 / 100),

@@ -1,7 +1,8 @@
 //! What every command that talks to the daemon needs first: the settings, and with them the socket.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use config::document::LoadError;
 use config::settings::{AgentSettings, Settings};
 use state::name::StackName;
 
@@ -12,7 +13,8 @@ use crate::control::client::{Client, ClientError};
 /// The way to the daemon, and how sure of it we are.
 pub(super) struct Daemon {
     pub(super) client: Client,
-    guessed: Option<PathBuf>,
+    /// Why the settings do not name its socket.
+    guessed: Option<LoadError>,
 }
 
 impl Daemon {
@@ -23,7 +25,7 @@ impl Daemon {
             Some(socket) => (socket.clone(), None),
             None => match config::settings::load(&common.config) {
                 Ok((settings, _)) => (settings.agent.socket, None),
-                Err(_) => (AgentSettings::default().socket, Some(common.config.clone())),
+                Err(why) => (AgentSettings::default().socket, Some(why)),
             },
         };
         Self {
@@ -37,7 +39,7 @@ impl Daemon {
         let unreachable = matches!(error, ClientError::NoDaemon { .. } | ClientError::Denied { .. });
         let failure = Failure::from(error);
         match &self.guessed {
-            Some(config) if unreachable => failure.guessed(config),
+            Some(why) if unreachable => failure.guessed(why),
             _ => failure,
         }
     }
@@ -47,7 +49,12 @@ impl Daemon {
 pub(super) fn settings(common: &Common) -> Result<Settings, Failure> {
     let loaded = config::settings::load(&common.config);
     loaded.map(|(settings, _)| settings).map_err(|error| {
-        Failure::new(2, error.problems().to_string()).way_out("`steadfast check` shows the places")
+        let failure = Failure::new(2, error.problems().to_string());
+        match error {
+            LoadError::Invalid(_) => failure.way_out("`steadfast check` shows the places"),
+            // What there is to do is said with it.
+            LoadError::Absent(_) | LoadError::Unreadable(_) => failure,
+        }
     })
 }
 

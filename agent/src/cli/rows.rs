@@ -1,5 +1,6 @@
 //! `steadfast rows`: what rollbacks have taken out of the database and is kept.
 
+use serde::Serialize;
 use state::name::StackName;
 
 use super::args::{Common, Follow, RowsCommand};
@@ -10,7 +11,28 @@ use super::reader::Reader;
 use super::reading::Daemon;
 use super::text::{hanging, paragraph, printable};
 use crate::control::protocol::ActBody;
-use crate::view::TakenBackRow;
+use crate::view::{FORMAT, Status, TakenBackRow};
+
+/// Answer to `rows list --json`.
+#[derive(Serialize)]
+pub(super) struct RowsList<'a> {
+    /// [`FORMAT`].
+    format: u32,
+    /// The stack.
+    stack: &'a str,
+    /// What rollbacks have taken out, the newest first.
+    taken_back: &'a [TakenBackRow],
+}
+
+impl<'a> RowsList<'a> {
+    pub(super) fn of(status: &'a Status) -> Self {
+        Self {
+            format: FORMAT,
+            stack: &status.stack,
+            taken_back: &status.taken_back,
+        }
+    }
+}
 
 pub(super) async fn run(common: &Common, command: RowsCommand) -> Outcome {
     match command {
@@ -18,13 +40,15 @@ pub(super) async fn run(common: &Common, command: RowsCommand) -> Outcome {
         RowsCommand::PutIn {
             stack,
             operation,
+            reason,
             follow,
-        } => put_in(common, &stack, operation, &follow).await,
+        } => put_in(common, &stack, operation, reason, &follow).await,
         RowsCommand::Drop {
             stack,
             operation,
             yes,
-        } => drop_rows(common, &stack, operation, yes).await,
+            reason,
+        } => drop_rows(common, &stack, operation, yes, reason).await,
     }
 }
 
@@ -33,7 +57,7 @@ async fn list(common: &Common, stack: &StackName, json: bool) -> Outcome {
     let status = daemon.client.status(stack.as_str()).await;
     let status = status.map_err(|error| daemon.failure(error))?;
     if json {
-        return output::json(&status.taken_back, 0);
+        return output::json(&RowsList::of(&status), 0);
     }
     output::print(&text(stack.as_str(), &status.taken_back, &Reader::here()))?;
     Ok(0)
@@ -54,10 +78,17 @@ fn text(stack: &str, all: &[TakenBackRow], reader: &Reader) -> String {
     all.iter().map(one).collect()
 }
 
-async fn put_in(common: &Common, stack: &StackName, of: u64, follow: &Follow) -> Outcome {
+async fn put_in(
+    common: &Common,
+    stack: &StackName,
+    of: u64,
+    reason: Option<String>,
+    follow: &Follow,
+) -> Outcome {
     let daemon = Daemon::of(common);
     let body = ActBody {
         rows_of: Some(of),
+        reason,
         ..ActBody::default()
     };
     let answer = daemon.client.act(stack.as_str(), "put-in", &body).await;
@@ -72,7 +103,13 @@ async fn put_in(common: &Common, stack: &StackName, of: u64, follow: &Follow) ->
     Ok(0)
 }
 
-async fn drop_rows(common: &Common, stack: &StackName, of: u64, yes: bool) -> Outcome {
+async fn drop_rows(
+    common: &Common,
+    stack: &StackName,
+    of: u64,
+    yes: bool,
+    reason: Option<String>,
+) -> Outcome {
     let daemon = Daemon::of(common);
     let status = daemon.client.status(stack.as_str()).await;
     let status = status.map_err(|error| daemon.failure(error))?;
@@ -90,6 +127,7 @@ async fn drop_rows(common: &Common, stack: &StackName, of: u64, yes: bool) -> Ou
     }
     let body = ActBody {
         rows_of: Some(of),
+        reason,
         ..ActBody::default()
     };
     let answer = daemon.client.act(stack.as_str(), "drop-rows", &body).await;

@@ -10,10 +10,14 @@ use crate::run::RunError;
 /// Runs until it is told to stop.
 pub(super) fn run(common: &Common) -> Outcome {
     let settings = reading::settings(common)?;
-    crate::log::init(settings.agent.log);
+    let recent = crate::log::init(settings.agent.log);
+    if let Err(error) = crate::memory::stays_in_memory() {
+        tracing::warn!("a crash of this process may leave values of .env in a core dump: {error}");
+    }
     crate::probe::install_crypto();
     super::block_on(async {
-        crate::run::run(settings).await.map_err(|error| failure(&error))?;
+        let ran = crate::run::run(settings, recent).await;
+        ran.map_err(|error| failure(&error))?;
         Ok(0)
     })
 }

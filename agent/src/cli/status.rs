@@ -1,10 +1,12 @@
 //! `steadfast status`: what an operator wants to know, in the order in which they ask it.
 
+mod back;
 mod headline;
 mod next;
 mod render;
 #[cfg(test)]
 mod tests;
+mod told;
 
 use state::name::StackName;
 
@@ -15,9 +17,14 @@ use super::reader::Reader;
 use super::reading::Daemon;
 use crate::view::{FORMAT, State, Status, StatusList};
 
-pub(super) use headline::headline;
+pub(super) use back::generation;
+pub(crate) use headline::Tone;
+pub(super) use headline::{headline, words};
+pub(super) use next::commands;
+pub(super) use render::{Row, ahead, runs_and_asked, seen, why};
 #[cfg(test)]
 pub(super) use render::{full, overview};
+pub(crate) use told::Told;
 
 pub(super) async fn run(common: &Common, stack: Option<StackName>, json: bool, exit_code: bool) -> Outcome {
     let daemon = Daemon::of(common);

@@ -99,23 +99,50 @@ pub(super) fn tail(text: &str, width: usize) -> String {
 /// Columns, two spaces apart, each as wide as its widest cell; the last one is wrapped into what is
 /// left. Nothing trails.
 pub(super) fn columns(rows: &[Vec<String>], indent: usize, width: usize) -> String {
+    each_row(rows, indent, width).concat()
+}
+
+/// As [`columns`], but each cell of the last one goes below its line, and its heading nowhere.
+pub(super) fn last_below(rows: &[Vec<String>], indent: usize, width: usize) -> String {
+    let split = rows.iter().filter_map(|row| row.split_last());
+    let (below, beside): (Vec<&String>, Vec<Vec<String>>) =
+        split.map(|(last, before)| (last, before.to_vec())).unzip();
+    let mut text = String::new();
+    for (i, (line, below)) in each_row(&beside, indent, width).iter().zip(below).enumerate() {
+        text.push_str(line);
+        if i > 0 && !below.is_empty() {
+            text.push_str(&paragraph(indent + 4, below, width));
+        }
+    }
+    text
+}
+
+/// As wide as its widest cell, each but the last one.
+fn widths(rows: &[Vec<String>]) -> Vec<usize> {
     let count = rows.iter().map(Vec::len).max().unwrap_or(0);
     let widest = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column));
         cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
     };
-    let widths: Vec<usize> = (1..count).map(|column| widest(column - 1)).collect();
-    let last = indent + widths.iter().map(|width| width + 2).sum::<usize>();
-    let mut text = String::new();
-    for row in rows {
+    (1..count).map(|column| widest(column - 1)).collect()
+}
+
+/// Where the last column begins.
+pub(super) fn before_last(rows: &[Vec<String>], indent: usize) -> usize {
+    indent + widths(rows).iter().map(|width| width + 2).sum::<usize>()
+}
+
+fn each_row(rows: &[Vec<String>], indent: usize, width: usize) -> Vec<String> {
+    let (widths, last) = (widths(rows), before_last(rows, indent));
+    let one = |row: &Vec<String>| {
         let mut line = " ".repeat(indent);
         for (cell, width) in row.iter().zip(&widths) {
             line.push_str(&format!("{:width$}  ", printable(cell)));
         }
         let rest = row.get(widths.len()).map_or("", String::as_str);
-        text.push_str(&hanging(&line, rest, last, width));
-    }
-    text
+        hanging(&line, rest, last, width)
+    };
+    rows.iter().map(one).collect()
 }
 
 #[cfg(test)]

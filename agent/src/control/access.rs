@@ -1,9 +1,10 @@
-//! Who is at the other end of the socket, and whether they may act. The kernel says who; the users
-//! and groups of this host are read anew each time, so that a change of them counts at once.
+//! Who is at the other end of the socket, and what they may do. The kernel says who; the users and groups of this host are
+//! read anew each time, so that a change of them counts at once.
 
 use std::path::PathBuf;
 
-use config::settings::{Account, ControlSettings};
+use config::settings::{Account, ControlSettings, Party};
+use state::policy::Severity;
 use state::release::Author;
 
 /// A user as the kernel gives them: of the socket's other end.
@@ -13,8 +14,8 @@ pub(super) struct Peer {
     pub(super) gid: u32,
 }
 
-/// Who may act: root, the daemon's own user, and those in `[agent.control]`. Everybody who can open
-/// the socket may read.
+/// Who may do what: root and the daemon's own user all of it, others as `[agent.control]` says. Everybody who can open the
+/// socket may read.
 #[derive(Debug, Clone)]
 pub struct Access {
     settings: ControlSettings,
@@ -47,13 +48,34 @@ impl Access {
         }
     }
 
-    /// Whether `peer` may act.
-    pub(super) fn may_act(&self, peer: Peer) -> bool {
-        if peer.uid == 0 || peer.uid == self.own_uid {
+    /// Whether `peer` may do the act that paths call `act`; `severity`: of the failure that it answers a question about.
+    pub(super) fn may(&self, peer: Peer, act: &str, severity: Option<Severity>) -> bool {
+        if self.is_own(peer) {
             return true;
         }
         let settings = &self.settings;
-        if settings.act_users.is_empty() && settings.act_groups.is_empty() {
+        let of_severity = severity.and_then(|severity| settings.severity.get(&severity));
+        if let Some(parties) = of_severity.or_else(|| settings.acts.get(act)) {
+            return self.is_one_of(peer, parties.iter().cloned());
+        }
+        let users = settings.act_users.iter().cloned().map(Party::User);
+        let groups = settings.act_groups.iter().cloned().map(Party::Group);
+        self.is_one_of(peer, users.chain(groups))
+    }
+
+    /// Whether who may answer depends on the failure that is asked about.
+    pub(super) fn looks_at_severity(&self) -> bool {
+        !self.settings.severity.is_empty()
+    }
+
+    /// Whether `peer` may do everything: root, and the daemon's own user.
+    pub(super) fn is_own(&self, peer: Peer) -> bool {
+        peer.uid == 0 || peer.uid == self.own_uid
+    }
+
+    fn is_one_of(&self, peer: Peer, parties: impl Iterator<Item = Party>) -> bool {
+        let parties: Vec<Party> = parties.collect();
+        if parties.is_empty() {
             return false;
         }
         let name = name_of(&read(&self.users), peer.uid);
@@ -61,15 +83,19 @@ impl Access {
             Account::Id(uid) => *uid == peer.uid,
             Account::Name(user) => name.as_deref() == Some(user.as_str()),
         };
-        if settings.act_users.iter().any(is_user) {
-            return true;
-        }
         let groups = read(&self.groups);
-        settings
-            .act_groups
-            .iter()
-            .any(|group| is_member(&groups, group, peer, name.as_deref()))
+        parties.iter().any(|party| match party {
+            Party::User(account) => is_user(account),
+            Party::Group(group) => is_member(&groups, group, peer, name.as_deref()),
+        })
     }
+}
+
+/// Whether this host has such a user (or group, by its own file); `None`: the file cannot be read.
+pub fn is_known(name: &str, is_group: bool) -> Option<bool> {
+    let path = if is_group { "/etc/group" } else { "/etc/passwd" };
+    let text = std::fs::read_to_string(path).ok()?;
+    Some(text.lines().any(|line| line.split(':').next() == Some(name)))
 }
 
 /// An unreadable file names nobody: that can only take rights away.
@@ -122,17 +148,21 @@ mod tests {
         let (passwd, group) = (directory.path().join("passwd"), directory.path().join("group"));
         std::fs::write(&passwd, USERS).unwrap();
         std::fs::write(&group, GROUPS).unwrap();
-        let account = |text: &&str| match text.parse() {
-            Ok(id) => Account::Id(id),
-            Err(_) => Account::Name(text.parse().unwrap()),
-        };
         let settings = ControlSettings {
             act_users: users.iter().map(account).collect(),
             act_groups: groups.iter().map(account).collect(),
+            ..ControlSettings::default()
         };
         let access = Access::with_files(settings, passwd, group);
         let (uid, gid) = peer;
-        assert_eq!(access.may_act(Peer { uid, gid }), expected);
+        assert_eq!(access.may(Peer { uid, gid }, "retry", None), expected);
+    }
+
+    fn account(text: &&str) -> Account {
+        match text.parse() {
+            Ok(id) => Account::Id(id),
+            Err(_) => Account::Name(text.parse().unwrap()),
+        }
     }
 
     #[test]
@@ -158,5 +188,39 @@ mod tests {
         check(&[], &["ops"], (4243, 500), true);
         check(&[], &["777"], (4243, 777), true);
         check(&[], &["empty"], (4243, 4243), false);
+    }
+
+    /// `ada` of the group `ops` may act in general; `bob` may restore and answer about what is high, and nobody may pause.
+    #[track_caller]
+    fn check_act(uid: u32, act: &str, severity: Option<Severity>, expected: bool) {
+        let directory = tempfile::tempdir().unwrap();
+        let (passwd, group) = (directory.path().join("passwd"), directory.path().join("group"));
+        std::fs::write(&passwd, USERS).unwrap();
+        std::fs::write(&group, GROUPS).unwrap();
+        let bob = || vec![Party::User(account(&"bob"))];
+        let settings = ControlSettings {
+            act_groups: vec![account(&"ops")],
+            acts: [("restore", bob()), ("pause", Vec::new())].into(),
+            severity: [(Severity::High, bob())].into(),
+            ..ControlSettings::default()
+        };
+        let access = Access::with_files(settings, passwd, group);
+        assert_eq!(access.may(Peer { uid, gid: uid }, act, severity), expected);
+    }
+
+    #[test]
+    fn what_is_said_of_one_act_or_severity_counts_instead_of_what_is_said_of_all() {
+        let (ada, bob) = (4242, 4243);
+        check_act(ada, "rollback", None, true);
+        check_act(bob, "rollback", None, false);
+        check_act(ada, "restore", None, false);
+        check_act(bob, "restore", None, true);
+        check_act(ada, "pause", None, false);
+        check_act(0, "pause", None, true);
+        check_act(ada, "approve", None, true);
+        check_act(ada, "approve", Some(Severity::High), false);
+        check_act(bob, "approve", Some(Severity::High), true);
+        check_act(ada, "approve", Some(Severity::Critical), true);
+        check_act(bob, "approve", Some(Severity::Critical), false);
     }
 }

@@ -6,13 +6,20 @@ use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Bytes;
+use hyper::header::SERVER;
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
-use super::protocol::{ActAnswer, ActBody, ErrorBody, MAX_ANSWER, MAX_WAIT};
-use crate::view::{BackupList, History, PlanView, Status, StatusList};
+use super::protocol::{
+    ActAnswer, ActBody, Branched, ErrorBody, MAX_ANSWER, MAX_RELEASE_ACT, MAX_RELEASES, MAX_WAIT,
+    ReleaseBody, RevealBody, SOFTWARE,
+};
+use crate::view::{
+    ActList, BackupList, EnvDiff, EnvList, EnvShown, History, Log, PlanView, ReleaseList, Status, StatusList,
+};
 
 /// The most that is read of an answer, in bytes.
 const MAX_ANSWER_BODY: usize = 32 * 1024 * 1024;
@@ -57,8 +64,16 @@ pub enum ClientError {
         why: String,
     },
     /// The answer makes no sense.
-    #[error("the daemon's answer is not understood: {0}")]
-    Garbled(String),
+    #[error("the daemon's answer is not understood: {why}")]
+    Garbled {
+        /// What is wrong with it.
+        why: String,
+        /// What has answered, where it is not what has asked: `steadfast/0.2.0`.
+        other: Option<String>,
+    },
+    /// Too many ask at once.
+    #[error("{}", .0.error)]
+    Busy(ErrorBody),
     /// The answer is no.
     #[error("{}", .0.error)]
     Refused(ErrorBody),
@@ -69,8 +84,8 @@ impl ClientError {
     pub fn code(&self) -> u8 {
         match self {
             Self::NoDaemon { .. } | Self::Denied { .. } | Self::Late { .. } | Self::Broken { .. } => 3,
-            Self::Garbled(_) => 1,
-            Self::Refused(body) => body.code,
+            Self::Garbled { .. } => 1,
+            Self::Busy(body) | Self::Refused(body) => body.code,
         }
     }
 
@@ -83,10 +98,21 @@ impl ClientError {
             Self::Denied { .. } => "use sudo, or join the group of the socket".into(),
             Self::Late { .. } => "look at its log: `journalctl -u steadfast`".into(),
             Self::Broken { .. } => "it may be stopping, or busy with other commands: try again".into(),
-            Self::Garbled(_) => "are the daemon and this command of the same version?".into(),
-            Self::Refused(body) => return body.way_out.clone(),
+            Self::Garbled {
+                other: Some(other), ..
+            } => versions(other),
+            Self::Garbled { other: None, .. } => "is it Steadfast that listens there?".into(),
+            Self::Busy(body) | Self::Refused(body) => return body.way_out.clone(),
         })
     }
+}
+
+/// What to do where the daemon is of another version.
+fn versions(other: &str) -> String {
+    format!(
+        "the daemon is {}, and this command {SOFTWARE}: after an upgrade, `systemctl restart steadfast`",
+        other.escape_debug()
+    )
 }
 
 /// A way to the daemon.
@@ -136,15 +162,83 @@ impl Client {
         self.get(&path, READ).await
     }
 
+    /// What was told of the stack after line `after`, as far as it is kept.
+    pub async fn log(&self, stack: &str, after: u64) -> Result<Log, ClientError> {
+        let path = format!("/v1/log/{}?after={after}", segment(stack));
+        self.get(&path, READ).await
+    }
+
+    /// What persons have done, the newest first.
+    pub async fn acts(&self, stack: &str) -> Result<ActList, ClientError> {
+        self.get(&format!("/v1/acts/{}", segment(stack)), READ).await
+    }
+
     /// The backups that there are.
     pub async fn backups(&self, stack: &str) -> Result<BackupList, ClientError> {
         self.get(&format!("/v1/backups/{}", segment(stack)), READ).await
     }
 
+    /// The versions of the env files that are known of.
+    pub async fn envs(&self, stack: &str) -> Result<EnvList, ClientError> {
+        self.get(&format!("/v1/env/{}", segment(stack)), READ).await
+    }
+
+    /// The keys of a version of an env file; `id`: without one, that of the request in force.
+    pub async fn env(
+        &self,
+        stack: &str,
+        id: Option<&str>,
+        file: Option<&str>,
+    ) -> Result<EnvShown, ClientError> {
+        let query = query(&[("id", id), ("file", file)]);
+        let path = format!("/v1/env/{}/show{query}", segment(stack));
+        self.get(&path, READ).await
+    }
+
+    /// Likewise with its values, for root, and why.
+    pub async fn env_revealed(
+        &self,
+        stack: &str,
+        id: Option<&str>,
+        file: Option<&str>,
+        reason: Option<String>,
+    ) -> Result<EnvShown, ClientError> {
+        let query = query(&[("id", id), ("file", file)]);
+        let path = format!("/v1/env/{}/reveal{query}", segment(stack));
+        let json = json(&RevealBody { reason })?;
+        self.send(Method::POST, &path, json, MAX_ANSWER * 2 + SLACK).await
+    }
+
+    /// Which keys differ from version `a` to version `b`; without the latter, to what is in the file now.
+    pub async fn env_diff(
+        &self,
+        stack: &str,
+        (a, b): (&str, Option<&str>),
+        file: Option<&str>,
+    ) -> Result<EnvDiff, ClientError> {
+        let query = query(&[("a", Some(a)), ("b", b), ("file", file)]);
+        let path = format!("/v1/env/{}/diff{query}", segment(stack));
+        self.get(&path, READ).await
+    }
+
+    /// The releases that the stack's repository has, which is asked first what it has.
+    pub async fn releases(&self, stack: &str) -> Result<ReleaseList, ClientError> {
+        let path = format!("/v1/releases/{}", segment(stack));
+        self.get(&path, MAX_RELEASES + SLACK).await
+    }
+
+    /// Asks for an act in the stack's repository: `branch`, `hotfix`, `revert-file`.
+    pub async fn release(&self, stack: &str, act: &str, body: &ReleaseBody) -> Result<Branched, ClientError> {
+        let path = format!("/v1/release/{}/{}", segment(stack), segment(act));
+        let json = json(body)?;
+        self.send(Method::POST, &path, json, MAX_RELEASE_ACT + SLACK)
+            .await
+    }
+
     /// Asks for an act: `retry`, `rollback`, `pause`, `resume`, `approve`, `deny`.
     pub async fn act(&self, stack: &str, act: &str, body: &ActBody) -> Result<ActAnswer, ClientError> {
         let path = format!("/v1/act/{}/{}", segment(stack), segment(act));
-        let json = serde_json::to_vec(body).map_err(|error| ClientError::Garbled(error.to_string()))?;
+        let json = json(body)?;
         self.send(Method::POST, &path, json, MAX_ANSWER * 2 + SLACK).await
     }
 
@@ -163,24 +257,28 @@ impl Client {
             socket: self.socket.clone(),
             after: within,
         };
-        let (status, bytes) = tokio::time::timeout(within, self.exchange(method, path, body))
+        let answer = tokio::time::timeout(within, self.exchange(method, path, body))
             .await
             .map_err(late)??;
-        let garbled = |error: serde_json::Error| ClientError::Garbled(error.to_string());
-        if status == StatusCode::OK {
-            return serde_json::from_slice(&bytes).map_err(garbled);
+        let other = answer.server.filter(|server| server != SOFTWARE);
+        let garbled = |error: serde_json::Error| ClientError::Garbled {
+            why: error.to_string(),
+            other: other.clone(),
+        };
+        if answer.status == StatusCode::OK {
+            return serde_json::from_slice(&answer.body).map_err(garbled);
         }
-        Err(ClientError::Refused(
-            serde_json::from_slice(&bytes).map_err(garbled)?,
-        ))
+        let mut body: ErrorBody = serde_json::from_slice(&answer.body).map_err(garbled)?;
+        match (answer.status, other) {
+            (StatusCode::TOO_MANY_REQUESTS, _) => return Err(ClientError::Busy(body)),
+            // A request that it does not know.
+            (StatusCode::NOT_FOUND, Some(other)) if body.code == 1 => body.way_out = Some(versions(&other)),
+            _ => {}
+        }
+        Err(ClientError::Refused(body))
     }
 
-    async fn exchange(
-        &self,
-        method: Method,
-        path: &str,
-        body: Vec<u8>,
-    ) -> Result<(StatusCode, Bytes), ClientError> {
+    async fn exchange(&self, method: Method, path: &str, body: Vec<u8>) -> Result<Answer, ClientError> {
         let broken = |why: String| ClientError::Broken {
             socket: self.socket.clone(),
             why,
@@ -195,18 +293,25 @@ impl Client {
             .method(method)
             .uri(path)
             .header("host", "steadfast")
+            .header("user-agent", SOFTWARE)
             .header("content-type", "application/json")
             .body(Full::new(Bytes::from(body)))
-            .map_err(|error| ClientError::Garbled(error.to_string()))?;
+            .map_err(|error| unsaid(&error))?;
         // The connection moves only while it is polled; it ends with the answer.
         let driver = tokio::spawn(connection);
         let answer = sender.send_request(request).await;
         let answer = answer.map_err(|error| broken(error.to_string()))?;
         let status = answer.status();
+        let server = answer.headers().get(SERVER).and_then(|name| name.to_str().ok());
+        let server = server.map(str::to_owned);
         let body = Limited::new(answer.into_body(), MAX_ANSWER_BODY).collect().await;
         driver.abort();
         let body = body.map_err(|error| broken(error.to_string()))?;
-        Ok((status, body.to_bytes()))
+        Ok(Answer {
+            status,
+            server,
+            body: body.to_bytes(),
+        })
     }
 
     fn unreachable(&self, source: io::Error) -> ClientError {
@@ -216,6 +321,38 @@ impl Client {
             _ => ClientError::NoDaemon { socket, source },
         }
     }
+}
+
+/// An answer, not yet understood.
+struct Answer {
+    status: StatusCode,
+    /// What has answered, by its own word.
+    server: Option<String>,
+    body: Bytes,
+}
+
+fn json(body: &impl Serialize) -> Result<Vec<u8>, ClientError> {
+    serde_json::to_vec(body).map_err(|error| unsaid(&error))
+}
+
+/// What is asked cannot be written down.
+fn unsaid(error: &dyn std::error::Error) -> ClientError {
+    ClientError::Garbled {
+        why: error.to_string(),
+        other: None,
+    }
+}
+
+/// What is asked of a path: `?id=…&file=…`, without what nobody has said.
+fn query(all: &[(&str, Option<&str>)]) -> String {
+    let said = all.iter().filter_map(|(name, value)| Some((name, (*value)?)));
+    let words: Vec<String> = said
+        .map(|(name, value)| format!("{name}={}", segment(value)))
+        .collect();
+    if words.is_empty() {
+        return String::new();
+    }
+    format!("?{}", words.join("&"))
 }
 
 /// A path segment. Stack names need no escape; what is no name must not become another path.

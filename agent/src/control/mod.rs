@@ -3,12 +3,19 @@
 
 mod access;
 pub mod client;
+mod failure;
+#[cfg(test)]
+mod openapi;
 pub mod protocol;
+mod refusals;
+mod releases;
+mod routes;
 pub mod server;
 mod socket;
 #[cfg(test)]
 mod tests;
 
-pub use access::Access;
-pub use server::serve;
+pub use access::{Access, is_known};
+pub use releases::Releases;
+pub use server::{Sources, serve};
 pub use socket::SocketError;

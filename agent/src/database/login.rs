@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 use std::path::Path;
 
+use config::error::with_sources;
 use config::read::read_regular;
 use config::settings::{Credential, DatabaseAccess, PgName, SecretSource};
 use tokio_postgres::Config;
@@ -192,7 +193,7 @@ fn from_env(key: &str, env: EnvLookup<'_>) -> Result<String, String> {
 }
 
 fn from_file(path: &Path) -> Result<String, String> {
-    let content = read_regular(path, LONGEST_SECRET).map_err(|error| error.to_string())?;
+    let content = read_regular(path, LONGEST_SECRET).map_err(|error| with_sources(&error))?;
     let text = String::from_utf8(content).map_err(|_| format!("{} is not UTF-8 text", path.display()))?;
     let line = text.strip_suffix('\n').unwrap_or(&text);
     let line = line.strip_suffix('\r').unwrap_or(line);

@@ -92,6 +92,7 @@ socket    = "{directory}/run/steadfast.sock"
 engine    = "{engine}"
 settle    = "1s"
 resync    = "5s"
+http      = false
 
 [stack.{PROJECT}]
 directory = "{directory}/stack"

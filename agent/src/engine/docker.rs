@@ -1,5 +1,6 @@
 //! The Docker Engine through bollard: the trait's calls, handed to the files of `docker/`.
 
+mod build;
 mod change;
 mod client;
 mod create;
@@ -10,11 +11,13 @@ mod images;
 mod objects;
 mod observe;
 mod once;
+mod survey;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use state::files::Signal;
 use state::name::{ContainerId, ImageId, StackName};
 use state::observed::ContainerObs;
 use state::stack_spec::{NetworkSpec, RestartPolicy, StackSpec, VolumeSpec};
@@ -24,8 +27,8 @@ use self::client::Connection;
 pub(crate) use self::observe::restart;
 use super::address::Address;
 use super::{
-    Attachment, ContainerDetail, Difference, Engine, EngineError, EngineEvent, EngineInfo, Exec, Executed,
-    NewContainer, OneOff, Ran,
+    Attachment, Build, ContainerDetail, Difference, Engine, EngineError, EngineEvent, EngineInfo, Exec,
+    Executed, NewContainer, OneOff, Ran,
 };
 
 /// A Docker Engine at an address. Connects at the first call, and again when the connection broke.
@@ -81,6 +84,10 @@ impl Engine for DockerEngine {
 
     async fn remove(&self, id: &ContainerId) -> Result<(), EngineError> {
         self.remove_container(id.as_str()).await
+    }
+
+    async fn signal(&self, id: &ContainerId, signal: Signal) -> Result<(), EngineError> {
+        self.signal_container(id, signal).await
     }
 
     async fn rename(&self, id: &ContainerId, name: &str) -> Result<(), EngineError> {
@@ -166,6 +173,18 @@ impl Engine for DockerEngine {
         progress: &(dyn Fn(String) + Send + Sync),
     ) -> Result<ImageId, EngineError> {
         self.pull_image(reference, platform, progress).await
+    }
+
+    async fn build(
+        &self,
+        build: &Build<'_>,
+        progress: &(dyn Fn(String) + Send + Sync),
+    ) -> Result<ImageId, EngineError> {
+        self.build_image(build, progress).await
+    }
+
+    async fn tag(&self, image: &ImageId, reference: &str) -> Result<(), EngineError> {
+        self.tag_image(image, reference).await
     }
 
     async fn kept_images(&self, project: &StackName) -> Result<BTreeSet<ImageId>, EngineError> {

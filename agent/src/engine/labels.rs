@@ -20,6 +20,8 @@ pub(crate) const DEPENDS_ON: &str = "com.docker.compose.depends_on";
 pub(crate) const WORKING_DIR: &str = "com.docker.compose.project.working_dir";
 /// The Compose files.
 pub(crate) const CONFIG_FILES: &str = "com.docker.compose.project.config_files";
+/// The env files, where Compose was given some.
+pub(crate) const ENV_FILES: &str = "com.docker.compose.project.environment_file";
 /// The version of Compose that we speak for.
 pub(crate) const VERSION: &str = "com.docker.compose.version";
 /// A network's key; without it `docker compose up` fails.

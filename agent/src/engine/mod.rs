@@ -3,12 +3,15 @@
 
 pub mod address;
 mod api;
+mod build;
 mod command;
+mod context;
 mod diff;
 mod docker;
 pub(crate) mod labels;
 mod render;
 mod status;
+pub mod survey;
 mod tar;
 
 use std::collections::BTreeSet;
@@ -16,12 +19,16 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use state::files::Signal;
 use state::name::{ContainerId, ImageId, ServiceName, StackName};
 pub use state::naming::Dialect;
 pub use state::observed::{Attachment, Carried, ContainerDetail, ContainerObs};
 use state::stack_spec::{NetworkSpec, RestartPolicy, ServiceSpec, StackSpec, VolumeSpec};
 
+pub use self::build::{Build, unsupported};
+pub(crate) use self::command::Tail;
 pub use self::command::{Exec, Executed, Listener, OUTPUT_BYTES, OnceNetwork, OneOff, Ran};
+pub use self::context::context_digest;
 pub use self::docker::DockerEngine;
 
 /// What went wrong with a call, by what one may conclude from it.
@@ -77,6 +84,14 @@ pub enum EngineError {
         /// The engine's words.
         message: String,
     },
+    /// What was to be built cannot be built: trying again cannot help.
+    #[error("image {reference} cannot be built: {message}")]
+    BuildFailed {
+        /// The tag that it would have had.
+        reference: String,
+        /// Which step, why, and its last lines; no value of an argument is in it.
+        message: String,
+    },
     /// The caller's own end of a stream failed: what is fed could not be read, or what comes could not be written.
     #[error("{call}: what is handed through cannot be read or written: {reason}")]
     Stream {
@@ -106,7 +121,8 @@ impl EngineError {
             EngineError::Refused { status, .. } => *status >= 500,
             EngineError::NotFound { .. }
             | EngineError::Conflict { .. }
-            | EngineError::ManifestUnknown { .. } => false,
+            | EngineError::ManifestUnknown { .. }
+            | EngineError::BuildFailed { .. } => false,
         }
     }
 
@@ -117,7 +133,8 @@ impl EngineError {
             EngineError::NotFound { message, .. }
             | EngineError::Conflict { message, .. }
             | EngineError::Refused { message, .. }
-            | EngineError::ManifestUnknown { message, .. } => message,
+            | EngineError::ManifestUnknown { message, .. }
+            | EngineError::BuildFailed { message, .. } => message,
             EngineError::Garbled { reason, .. } => reason,
             EngineError::Unreachable { .. } | EngineError::Timeout { .. } | EngineError::Stream { .. } => {
                 return self;
@@ -220,6 +237,8 @@ pub trait Engine: Send + Sync {
     async fn start(&self, id: &ContainerId) -> Result<(), EngineError>;
     /// Stops with the service's own signal; forced after `grace`; already stopped is done.
     async fn stop(&self, id: &ContainerId, grace: Duration) -> Result<(), EngineError>;
+    /// Sends a signal to its first process; one that does not run gets none.
+    async fn signal(&self, id: &ContainerId, signal: Signal) -> Result<(), EngineError>;
     /// Lets a paused container go on.
     async fn unpause(&self, id: &ContainerId) -> Result<(), EngineError>;
     /// Removes by force, never with its anonymous volumes; already gone is done.
@@ -288,6 +307,15 @@ pub trait Engine: Send + Sync {
         platform: Option<&str>,
         progress: &(dyn Fn(String) + Send + Sync),
     ) -> Result<ImageId, EngineError>;
+    /// Builds, telling the progress in words; `BuildFailed` is final, everything else is worth another try. There is no
+    /// deadline, other than for silence; dropping the call ends the build.
+    async fn build(
+        &self,
+        build: &Build<'_>,
+        progress: &(dyn Fn(String) + Send + Sync),
+    ) -> Result<ImageId, EngineError>;
+    /// Gives an image a name; having it already is done, and whatever had it has it no more.
+    async fn tag(&self, image: &ImageId, reference: &str) -> Result<(), EngineError>;
     /// The images that keepers of this project hold. One call.
     async fn kept_images(&self, project: &StackName) -> Result<BTreeSet<ImageId>, EngineError>;
     /// Makes sure that a stopped container named `steadfast-keep-<project>-<short image id>`, labelled

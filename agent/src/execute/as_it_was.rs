@@ -11,7 +11,7 @@ use state::observed::{Known, SchemaHead};
 use state::schema_fit::{apart, same};
 use state::step::Step;
 
-use super::schema::{WORD, Work, away, mark_before, trouble};
+use super::schema::{WORD, Work, away, trouble};
 use super::{AWAY, Executor, Failure, Trouble, final_};
 use crate::database::{DatabaseError, aside_name, copy_name};
 
@@ -87,7 +87,7 @@ impl Executor<'_> {
         open: &OpenOperation,
         index: usize,
     ) -> Result<bool, Trouble> {
-        let Some(before) = mark_before(open, index) else {
+        let Some(before) = open.mark_before(index) else {
             return Ok(false);
         };
         for _ in 0..LOOKS {

@@ -7,9 +7,12 @@ use state::journal::{Event, OpenOperation, Outcome};
 use state::planner::Looks;
 
 use super::schema::{Work, away, trouble};
-use super::{Executor, Failure, Trouble};
+use super::{AWAY, Executor, Failure, Trouble};
 use crate::backup::Manifest;
 use crate::database::{DatabaseError, copy_name, restored_name};
+
+/// How often the copy is asked before nobody knows what it was before.
+const COPY_ASKED: u32 = 10;
 
 impl Executor<'_> {
     /// Looks at the database, and fails where it was whole before and is not.
@@ -107,7 +110,7 @@ impl Executor<'_> {
         } else {
             let place = self.place(work).await?;
             let copy = copy_name(&place.database().map_err(trouble)?, open.operation.id);
-            match self.ask(work, Some(&copy), &doubtful).await {
+            match self.ask_patiently(work, &copy, &doubtful).await {
                 // What an attempt before this one was told is still so. Where nobody knows what it was before it says
                 // nothing about the way down, which is done.
                 Err(Trouble::Failure(Failure::Passing(why)) | Trouble::Silent(why)) => {
@@ -152,6 +155,25 @@ impl Executor<'_> {
             // Who cannot even ask knows nothing of the release.
             error => away(error.to_string()),
         })
+    }
+
+    /// Whether rows are lost hangs on it: a silence that passes soon is waited for.
+    async fn ask_patiently(
+        &self,
+        work: &Work<'_>,
+        copy: &PgName,
+        checks: &[Check],
+    ) -> Result<Answers, Trouble> {
+        for _ in 1..COPY_ASKED {
+            match self.ask(work, Some(copy), checks).await {
+                Err(Trouble::Failure(Failure::Passing(_)) | Trouble::Silent(_)) => {}
+                answers => return answers,
+            }
+            if self.pause(AWAY).await {
+                return Err(Failure::Interrupted.into());
+            }
+        }
+        self.ask(work, Some(copy), checks).await
     }
 
     /// The rows before, as this operation's backup has counted them, and now. That nobody can count is no failure.

@@ -10,9 +10,10 @@ use state::common::Common;
 use state::journal::{OpenOperation, Outcome, SchemaMark};
 use state::migration_tool::{Migration, Printed};
 use state::migrations::History;
-use state::name::{ContainerId, StackName};
+use state::name::{ContainerId, ServiceName, StackName};
 use state::observed::{Known, SchemaHead};
 use state::planner::Looks;
+use state::record::{Change, UnseenMigration};
 use state::schema_fit::{Direction, SchemaMove, apart, same};
 use state::stack_spec::{EnvValue, StackSpec};
 use state::step::Step;
@@ -219,7 +220,7 @@ impl Executor<'_> {
         for _ in 0..UNDO_TRIES {
             if self.end_migration(open, index).await.is_ok() {
                 match self.mark(work).await {
-                    Ok(mark) if mark_before(open, index) == Some(&mark) => return Err(failure),
+                    Ok(mark) if open.mark_before(index) == Some(&mark) => return Err(failure),
                     Ok(_) if bug::is(Bug::HalfMigrationCounts) => return Err(failure),
                     // It has done what it was to do, and only its answer was not heard.
                     Ok(mark) if passing && same(&mark.head, &way.to) => return Ok(Outcome::Done),
@@ -233,9 +234,16 @@ impl Executor<'_> {
                 return Err(Failure::Interrupted);
             }
         }
-        // It is the database that is away, and nothing is said about the release.
+        // It is the database that is away, and nothing is said about the release. What is left in it is looked for
+        // when it is back: until then what ran before runs on. On its way down the copy takes its place.
         let why = format!("{why}; and nobody can see where the schema stands now");
-        Err(Failure::Passing(why))
+        Err(
+            if way.direction == Direction::Down || bug::is(Bug::UnseenIsUndone) {
+                Failure::Passing(why)
+            } else {
+                Failure::Unseen(why)
+            },
+        )
     }
 
     /// The container of a migration that nobody waits for any more goes: it would move the schema after it was looked at.
@@ -245,6 +253,23 @@ impl Executor<'_> {
         };
         let name = once_name(self.stack, &way.by, open, index);
         Ok(self.engine.end_once(self.stack, &name, open.operation.id).await?)
+    }
+
+    /// The same, once its deploy is taken back because nobody could see its end: what it has left is looked for later, and
+    /// is not changed after that. `false` when the daemon stops meanwhile.
+    pub(super) async fn end_unseen(&self, open: &OpenOperation, index: usize) -> bool {
+        let mut tries = 0;
+        while let Err(Trouble::Engine(error)) = self.end_migration(open, index).await {
+            tries += u32::from(!matches!(error, EngineError::Unreachable { .. }));
+            tracing::warn!(stack = %self.stack, "the container of the migration cannot be ended: {error}");
+            if tries > UNDO_TRIES {
+                break;
+            }
+            if self.pause(AWAY).await {
+                return false;
+            }
+        }
+        true
     }
 
     async fn read_migrations(
@@ -273,7 +298,7 @@ impl Executor<'_> {
             final_(format!(
                 "what `{}` says: {}",
                 by.words(),
-                redacted(work.to, by, &why.to_string())
+                redacted(work.to, &by.service, &why.to_string())
             ))
         })
     }
@@ -466,13 +491,14 @@ impl Executor<'_> {
     }
 }
 
-/// The last thing that the journal says of the schema before step `index`.
-pub(super) fn mark_before(open: &OpenOperation, index: usize) -> Option<&SchemaMark> {
-    let steps = 0..open.operation.plan.steps.len().min(index);
-    steps.rev().find_map(|at| match open.outcome(at) {
-        Some(Outcome::Schema(mark)) => Some(mark),
-        _ => None,
-    })
+/// What is remembered of a migration whose end nobody has seen.
+pub(super) fn unseen(open: &OpenOperation, index: usize) -> Option<Change> {
+    let unseen = UnseenMigration {
+        operation: open.operation.id,
+        kind: open.operation.kind,
+        before: open.mark_before(index)?.clone(),
+    };
+    Some(Change::Unseen(Some(Box::new(unseen))))
 }
 
 /// A database that is away says nothing about the release.
@@ -511,7 +537,7 @@ fn wrong_place(by: &Migration, is: &SchemaHead, wanted: &SchemaHead) -> String {
 }
 
 /// Whether somebody ended it, or the engine did with its own end: nothing is said about what it would have done.
-fn was_killed(ran: &Ran) -> bool {
+pub(super) fn was_killed(ran: &Ran) -> bool {
     const SIGKILL: i64 = 128 + 9;
     const SIGTERM: i64 = 128 + 15;
     // An engine that ended with its host says 255, and nothing else is said.
@@ -525,7 +551,7 @@ pub(super) fn ended(spec: Option<&StackSpec>, by: &Migration, ran: &Ran) -> Stri
         "`{}` ended with code {}: {}",
         by.words(),
         ran.code,
-        told(spec, by, ran)
+        told(spec, &by.service, ran)
     )
 }
 
@@ -563,7 +589,7 @@ fn may_pass(ran: &Ran) -> bool {
 const VALUES: [&str; 4] = ["DETAIL:", "CONTEXT:", "Failing row contains", "[parameters:"];
 
 /// The end of what a command wrote, without the values of its environment, or of a row.
-fn told(spec: Option<&StackSpec>, by: &Migration, ran: &Ran) -> String {
+pub(super) fn told(spec: Option<&StackSpec>, service: &ServiceName, ran: &Ran) -> String {
     // Alembic's own errors are on its standard output, those of Python on the other.
     let both = [&ran.stdout, &ran.stderr];
     let lines: Vec<&str> = both
@@ -582,7 +608,7 @@ fn told(spec: Option<&StackSpec>, by: &Migration, ran: &Ran) -> String {
     let last = lines.len().saturating_sub(TOLD_LINES);
     let words: Vec<String> = lines[last..]
         .iter()
-        .map(|line| redacted(spec, by, line))
+        .map(|line| redacted(spec, service, line))
         .map(|line| {
             line.chars()
                 .filter(|c| !c.is_control())
@@ -593,8 +619,8 @@ fn told(spec: Option<&StackSpec>, by: &Migration, ran: &Ran) -> String {
     words.join(" | ")
 }
 
-fn redacted(spec: Option<&StackSpec>, by: &Migration, words: &str) -> String {
-    let service = spec.and_then(|spec| spec.services.get(&by.service));
+fn redacted(spec: Option<&StackSpec>, service: &ServiceName, words: &str) -> String {
+    let service = spec.and_then(|spec| spec.services.get(service));
     let values = service
         .into_iter()
         .flat_map(|service| service.environment.values());
@@ -655,14 +681,14 @@ mod tests {
             .insert(String::from("DATABASE_URL"), Some(url));
         let many: String = (0..50).map(|n| format!("line {n}\n")).collect();
         let trace = "Traceback (most recent call last):\n  File \"env.py\", line 1\n    run()\nRuntimeError: nobody has tried this\n";
-        let words = told(None, &by, &ran(1, "", trace));
+        let words = told(None, &by.service, &ran(1, "", trace));
         assert_eq!(
             words,
             "Traceback (most recent call last): | RuntimeError: nobody has tried this"
         );
         let words = told(
             Some(&spec),
-            &by,
+            &by.service,
             &ran(
                 1,
                 &many,

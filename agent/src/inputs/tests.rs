@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod bad;
+
 use std::cell::Cell;
 
 use config::settings::Settings;
@@ -58,10 +60,17 @@ impl Source for Files {
             path: path.to_owned(),
         })
     }
+
+    fn list(&self, directory: &Path) -> Result<BTreeSet<PathBuf>, ReadError> {
+        let content = self.content.borrow();
+        let below = content.keys().filter(|path| path.starts_with(directory));
+        Ok(below.cloned().collect())
+    }
 }
 
 fn settings() -> Settings {
-    config::settings::parse(Path::new("/etc/steadfast/steadfast.toml"), SETTINGS)
+    let text = SETTINGS.replace("env_file", "track = [\"conf/\"]\nenv_file");
+    config::settings::parse(Path::new("/etc/steadfast/steadfast.toml"), &text)
         .unwrap()
         .0
 }
@@ -70,7 +79,8 @@ fn look(files: &Files, tag: &str, last: Option<&Look>) -> Look {
     let settings = settings();
     let settings = &settings.stacks[&"shop".parse().unwrap()];
     let desired = Desired::new(tag.parse().unwrap());
-    read_again(files, settings, &desired, &HostKey::new([7; 32]), last)
+    let none = Checkouts::default();
+    read_again(files, settings, &desired, &HostKey::new([7; 32]), &none, last)
 }
 
 /// Whether the second of two looks has parsed the files anew, after `change`.
@@ -99,12 +109,51 @@ fn what_has_not_changed_is_not_parsed_again() {
     );
     // What was looked for in vain is there now.
     check(|files| files.write("more.env", "B=1\n"), true);
+    // So is what nobody has named, in a directory that is tracked whole.
+    check(|files| files.write("conf/deep/new.conf", "x"), true);
+    check(|files| files.write("confuse/new.conf", "x"), false);
     check(
         |files| {
             files.content.borrow_mut().remove(Path::new("/srv/shop/.env"));
         },
         true,
     );
+}
+
+#[test]
+fn a_release_has_the_files_below_its_directories_and_says_that_it_has_no_others() {
+    let files = Files::new();
+    files.write(
+        "compose.yaml",
+        "services: { api: { image: 'api:1', env_file: conf/api.env } }\n",
+    );
+    let config = || look(&files, "v1", None).inputs.unwrap().config.clone();
+    files.write("conf/api.env", "A=1\n");
+    files.write("conf/.hidden", "x");
+    let inputs = look(&files, "v1", None).inputs.unwrap();
+    let below = inputs
+        .versions
+        .iter()
+        .filter(|(path, _)| path.starts_with("/srv/shop/conf"));
+    let below: Vec<String> = below
+        .map(|(path, file)| format!("{} {}", file.role, path.display()))
+        .collect();
+    assert_eq!(
+        below,
+        [
+            "tracked directory /srv/shop/conf",
+            "tracked file /srv/shop/conf/.hidden",
+            "env file /srv/shop/conf/api.env"
+        ]
+    );
+    let before = config();
+    files.write("conf/more", "");
+    assert_ne!(config(), before);
+    files
+        .content
+        .borrow_mut()
+        .remove(Path::new("/srv/shop/conf/more"));
+    assert_eq!(config(), before);
 }
 
 #[test]

@@ -6,9 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
-use state::journal::{Kind, OpenOperation};
+use state::common::Common;
+use state::drift::Wanted;
+use state::journal::{Kind, OpenOperation, Operation};
 use state::ledger::LedgerError;
 use state::operation::Halt;
+use state::stack_spec::StackSpec;
 use tokio::sync::watch;
 
 use super::inbox::Nudge;
@@ -62,6 +65,9 @@ impl Call {
     }
 }
 
+/// A generation, whole; `None`: there is none.
+type Loaded = Option<Wanted>;
+
 /// Whether what runs during such an operation is what is judged: its probes are asked, and count.
 /// What a deploy or a rollback brings up is watched from its end on.
 fn is_watched(kind: Kind) -> bool {
@@ -75,19 +81,7 @@ impl Stack {
             return Ok(End::Done);
         };
         let operation = open.operation.clone();
-        let wanted = match operation.generation {
-            Some(number) => self.load_wanted(number)?,
-            None => None,
-        };
-        // What is read of an image is run as its service is asked for; what a release leaves, as it is.
-        let asked = match (&wanted, &self.record.request) {
-            (None, Some(request)) => self.load_spec(&request.spec)?,
-            _ => None,
-        };
-        let left = match (operation.kind, self.record.current) {
-            (Kind::Deploy | Kind::Rollback, Some(number)) => self.load_wanted(number)?,
-            _ => None,
-        };
+        let (wanted, asked, left) = self.made_of(&operation)?;
         let (database, values) = (self.settings.database.clone(), self.env_values());
         let lookup = |key: &str| values.get(key).cloned();
         let compose_files = self.inputs.as_ref().map_or_else(
@@ -112,6 +106,7 @@ impl Stack {
             engine: &*edges.engine,
             store: &*edges.store,
             files: &*edges.files,
+            source: edges.source.as_deref(),
             clock: &*edges.clock,
             stop: &stop,
             called: &called,
@@ -149,12 +144,16 @@ impl Stack {
             )
             .await
         };
+        self.heart.turns();
         self.progress = None;
         self.held_up = None;
         self.backups_at = None;
         self.beside_at = None;
         // However that ended, this is how far the journal goes, and this is what its steps have written down.
         self.record.operation = Some(open);
+        if let Some(open) = self.record.operation.clone() {
+            self.note_fetched(&open);
+        }
         let halt = halt.inspect_err(|stop| {
             if let Stop::Ledger(error) = stop {
                 self.note_unsure(error);
@@ -163,6 +162,7 @@ impl Stack {
         let known = self.edges.store.load(&self.settings.name)?;
         self.record.carried = known.carried;
         self.record.barred = known.barred;
+        self.record.unseen = known.unseen;
         self.record.written = known.written;
         self.record.taken_back = known.taken_back;
         self.record.placed = known.placed;
@@ -172,6 +172,24 @@ impl Stack {
             self.commit_urgent(&made)?;
         }
         self.conclude(&operation, halt, call.is_out())
+    }
+
+    /// What an operation goes to, what is asked for, and what it leaves.
+    fn made_of(&self, operation: &Operation) -> Result<(Loaded, Option<Common<StackSpec>>, Loaded), Stop> {
+        let wanted = match operation.generation {
+            Some(number) => self.load_wanted(number)?,
+            None => None,
+        };
+        // What is read of an image is run as its service is asked for; what a release leaves, as it is.
+        let asked = match (&wanted, &self.record.request) {
+            (None, Some(request)) => self.load_spec(&request.spec)?,
+            _ => None,
+        };
+        let left = match (operation.kind, self.record.current) {
+            (Kind::Deploy | Kind::Rollback, Some(number)) => self.load_wanted(number)?,
+            _ => None,
+        };
+        Ok((wanted, asked, left))
     }
 
     /// What goes on beside an operation until it comes to an end.
@@ -190,6 +208,7 @@ impl Stack {
         let mut look_at = self.now().plus(self.next_look(kind));
         loop {
             let wait = self.now().until(&look_at);
+            self.heart.sleeps(wait);
             tokio::select! {
                 biased;
                 // Cancel-safe: it is polled again where it was.
@@ -208,7 +227,7 @@ impl Stack {
                     self.publish();
                 }
                 // Cancel-safe: a message is taken only when it is returned.
-                Some(nudge) = self.inbox.nudges.recv() => {
+                Some(nudge) = self.inbox.nudges.next() => {
                     self.hear(nudge, kind, call).await;
                     look_at = self.now();
                 }
@@ -252,6 +271,7 @@ impl Stack {
 
     /// Takes a nudge while an operation is open.
     async fn hear(&mut self, nudge: Nudge, kind: Kind, call: &Call) {
+        self.heart.turns();
         match nudge {
             Nudge::Order(order) => self.order_beside(order, kind, call).await,
             other => self.take(other),
@@ -260,6 +280,7 @@ impl Stack {
 
     /// One look beside an operation.
     async fn look_beside(&mut self, kind: Kind, call: &Call) -> Result<(), Stop> {
+        self.heart.turns();
         self.waits.clear();
         if is_watched(kind) {
             match self.watch_on(kind, call).await {

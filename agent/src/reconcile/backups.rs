@@ -170,6 +170,17 @@ impl Stack {
         }
     }
 
+    /// Whether such a database lies beside it, as far as that was looked at: what is not there is dropped without a word.
+    fn lies_beside(&self, name: &str) -> Result<(), Refused> {
+        if self.beside_at.is_none() || self.beside.iter().any(|beside| beside.name.as_str() == name) {
+            return Ok(());
+        }
+        Err(Refused::new(
+            format!("no database {name} lies beside that of the stack"),
+            format!("`steadfast status {}` lists those that do", self.settings.name),
+        ))
+    }
+
     fn plan_about_backups(&self, order: &Order) -> Result<Plan, Refused> {
         order::about_backups(&self.record)?;
         if self.settings.database.is_none() {
@@ -190,7 +201,10 @@ impl Stack {
                     last: self.has_all_of(of),
                 }
             }
-            (ActKind::DropBeside, _, Some(name)) => Step::DropBeside { name: name.clone() },
+            (ActKind::DropBeside, _, Some(name)) => {
+                self.lies_beside(name)?;
+                Step::DropBeside { name: name.clone() }
+            }
             (ActKind::Backup { proof }, ..) => Step::Backup { proof, copy: None },
             _ => Step::Backup {
                 proof: Proof::Restore,
@@ -270,7 +284,7 @@ fn is_there(path: &Path) -> Result<(), Refused> {
     }
 }
 
-fn unreached(stop: &Stop) -> Refusal {
+pub(super) fn unreached(stop: &Stop) -> Refusal {
     Refusal {
         why: stop.to_string(),
         way_out: None,

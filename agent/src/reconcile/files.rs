@@ -1,15 +1,16 @@
 //! The operator's files: which version of each is meant, what is kept of it, and what has to be put so that the disk has
 //! the release that runs, whole.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use config::compose::Source;
-use config::read::ReadError;
+use config::env_file::differing;
 use state::desired::EnvWish;
-use state::drift::Wanted;
 use state::files::{
-    FileChange, OnDisk, Placed, ReleaseFile, ReleaseFiles, placed_as_seen, put_already, to_put,
+    FileChange, OnDisk, Placed, ReleaseFile, ReleaseFiles, Role, paths_of, placed_as_seen, put_already,
+    to_put, version_in,
 };
 use state::name::Digest;
 use state::record::{Change, Standing};
@@ -18,14 +19,28 @@ use state::time::Moment;
 use super::attend::End;
 use super::{Stack, Stop};
 use crate::backoff::Backoff;
-use crate::files::Own;
+use crate::files::{Own, version_at};
 use crate::inputs::Inputs;
 use crate::shared::Difference;
+
+/// So many variables are named.
+const NAMED: usize = 8;
 
 /// Who has left the files alone for so long is not fought with.
 const PATIENCE: Duration = Duration::from_secs(5 * 60);
 
 impl Stack {
+    /// Takes away what was laid out for checks that nobody waits for any more.
+    pub fn clear_checks(&self) {
+        let open = self.record.operation.as_ref();
+        let open = open.map(|open| open.operation.id.to_string());
+        let place = Path::new(self.settings.name.as_str());
+        if let Err(error) = self.edges.files.clear(place, open.as_deref()) {
+            let words = config::error::with_sources(&error);
+            tracing::warn!(stack = %self.settings.name, "what was laid out for checks stays: {words}");
+        }
+    }
+
     /// What reads the files as the operator means them, where `.env` is wished for so; and what was really there.
     pub(super) fn with_own<T>(&self, env: &EnvWish, read: impl FnOnce(&dyn Source) -> T) -> (T, OnDisk) {
         let (own, placed) = (self.own_files(), self.placed());
@@ -37,12 +52,8 @@ impl Stack {
     }
 
     /// What is on the disk at these paths, as far as it can be read.
-    fn on_disk<'p>(&self, paths: impl Iterator<Item = &'p PathBuf>) -> OnDisk {
-        let is = |path: &PathBuf| match self.edges.files.read(path) {
-            Ok(bytes) => Some((path.clone(), Some(Digest::of(&bytes)))),
-            Err(ReadError::Absent { .. }) => Some((path.clone(), None)),
-            Err(_) => None,
-        };
+    pub(super) fn on_disk<'p>(&self, paths: impl Iterator<Item = &'p PathBuf>) -> OnDisk {
+        let is = |path: &PathBuf| Some((path.clone(), version_at(&*self.edges.files, path).ok()?));
         paths.filter_map(is).collect()
     }
 
@@ -68,8 +79,12 @@ impl Stack {
                 let request = self.record.request.iter().map(|request| &request.files);
                 let all = request.chain(self.record.generations.iter().map(|g| &g.files));
                 let versions = all.filter_map(|files| files.get(path)?.content.as_ref());
-                let mut fits =
-                    versions.filter(|content| key.env_id(content).as_str().starts_with(id.as_str()));
+                let replaced = self.record.replaced.iter().filter(|one| one.path == path);
+                let imported = self.record.imported.iter().filter(|one| one.path == path);
+                let mut fits = versions
+                    .chain(replaced.map(|one| &one.content))
+                    .chain(imported.map(|one| &one.content))
+                    .filter(|content| key.env_id(content).as_str().starts_with(id.as_str()));
                 fits.next().filter(|digest| self.is_kept(digest)).cloned()
             }
         }
@@ -123,9 +138,12 @@ impl Stack {
     }
 
     /// What has to be put so that a release is there whole.
-    pub(super) fn files_to_put(&self, wanted: &Wanted) -> Vec<FileChange> {
-        let disk = self.on_disk(wanted.files.keys());
-        let mut own = self.own_files();
+    pub(super) fn files_to_put(&self, wanted: &ReleaseFiles) -> Vec<FileChange> {
+        let (mut own, placed) = (self.own_files(), self.placed());
+        let before = self.record.current().map(|current| &current.files);
+        let known = own.keys().chain(placed.keys());
+        let known = known.chain(before.into_iter().flat_map(ReleaseFiles::keys));
+        let disk = self.on_disk(paths_of(wanted, known).into_iter());
         // Whoever has pinned it wants it back, whatever is there.
         if let Some(path) = self.pinned_path()
             && let Some(is) = disk.get(path)
@@ -133,17 +151,80 @@ impl Stack {
             own.entry(path.to_owned())
                 .and_modify(|file| file.content.clone_from(is));
         }
-        let mut changes = to_put(&wanted.files, &own, &self.placed(), &disk);
-        let before = self.record.current().map(|current| &current.files);
+        let mut changes = to_put(wanted, &own, &placed, &disk);
         changes.extend(
             before
                 .into_iter()
-                .flat_map(|before| put_already(&wanted.files, before, &disk)),
+                .flat_map(|before| put_already(wanted, before, &disk)),
         );
         for change in &mut changes {
-            change.written = self.edges.files.written(&change.path);
+            let written = self.edges.files.written(&change.path);
+            let since = self.others_since.get(&change.path).copied();
+            change.written = since.into_iter().chain(written).min();
         }
         changes
+    }
+
+    /// Whether those of these files could be put that would be, and that containers see: a release is not back without them.
+    /// `Err`: why not, for people.
+    pub(super) fn can_be_put(&self, files: &ReleaseFiles) -> Result<(), String> {
+        let changes = self.files_to_put(files);
+        let mut seen = changes.iter().filter(|change| change.role == Role::Tracked);
+        seen.try_for_each(|change| self.can_put(&change.path))
+    }
+
+    /// Whether a file could be put at `path`. `Err`: why not, for people.
+    pub(super) fn can_put(&self, path: &Path) -> Result<(), String> {
+        let put = self.edges.files.can_put(path);
+        put.map_err(|error| config::error::with_sources(&error))
+    }
+
+    /// Which variables the env files of two releases set otherwise, by their names; never a value.
+    pub(super) fn other_variables(&self, one: &ReleaseFiles, other: &ReleaseFiles) -> Option<String> {
+        // Of what nobody has written down nothing is said.
+        let content = |files: &ReleaseFiles, path: &PathBuf| match &files.get(path)?.content {
+            None => Some(Vec::new()),
+            Some(kept) => self.edges.store.object(kept).ok()?,
+        };
+        let both = one.iter().chain(other);
+        let paths: BTreeSet<&PathBuf> = both
+            .filter(|(_, file)| file.role == Role::Env)
+            .map(|(path, _)| path)
+            .collect();
+        let told = paths.into_iter().filter_map(|path| {
+            let (one, other) = content(one, path).zip(content(other, path))?;
+            let differ = differing(path, &one, &other);
+            let named: Vec<&str> = differ.iter().take(NAMED).map(String::as_str).collect();
+            let more = match differ.len().saturating_sub(NAMED) {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            let shown = path.strip_prefix(&self.settings.directory).unwrap_or(path);
+            (!named.is_empty()).then(|| format!("{}: {}{more}", shown.display(), named.join(", ")))
+        });
+        let told: Vec<String> = told.collect();
+        (!told.is_empty()).then(|| told.join("; "))
+    }
+
+    /// Since when each file is another one than that of what runs: who was started since may have read any version that
+    /// was there, and the file itself tells of the last one alone.
+    pub(super) fn note_others(&mut self) {
+        let Some(files) = self.record.current().map(|current| &current.files) else {
+            return;
+        };
+        for path in paths_of(files, self.disk.keys()) {
+            match self.disk.get(path) {
+                Some(is) if version_in(files, path) == Some(is.as_ref()) => {
+                    self.others_since.remove(path);
+                }
+                Some(_) => {
+                    if let Some(at) = self.edges.files.written(path) {
+                        self.others_since.entry(path.clone()).or_insert(at);
+                    }
+                }
+                None => {}
+            }
+        }
     }
 
     /// The env file, where the request in force pins it.
@@ -173,7 +254,7 @@ impl Stack {
         let Some(wanted) = self.wanted()? else {
             return Ok(());
         };
-        let changes = self.files_to_put(&wanted);
+        let changes = self.files_to_put(&wanted.files);
         let differs = |change: &FileChange| {
             format!(
                 "the {} {} is not that of what runs",
@@ -182,7 +263,12 @@ impl Stack {
             )
         };
         self.file_drift = changes.iter().map(differs).collect();
-        if changes.is_empty() {
+        let cannot: Vec<String> = changes
+            .iter()
+            .filter_map(|change| self.can_put(&change.path).err())
+            .collect();
+        if cannot.len() == changes.len() {
+            self.waits.extend(cannot);
             return Ok(());
         }
         let now = self.now();
@@ -224,10 +310,11 @@ impl Stack {
     pub(super) fn files_shown(&self) -> Vec<Difference> {
         let own = self.own_files();
         let put = self.record.placed.iter().filter_map(|(path, contents)| {
-            let file = own.get(path).filter(|file| contents.last() != Some(&file.content))?;
-            Some(format!(
-                "the {} {} is as what runs has it; the version that is asked for is kept, and comes with what is applied next",
-                file.role,
+            let theirs = version_in(&own, path)?;
+            let role = own.get(path).map_or(Role::Tracked, |file| file.role);
+            let differs = contents.last().is_none_or(|last| last.as_ref() != theirs);
+            differs.then(|| format!(
+                "the {role} {} is as what runs has it; the version that is asked for is kept, and comes with what is applied next",
                 path.display()
             ))
         });

@@ -42,6 +42,8 @@ pub struct Answered {
     pub sample: Sample,
     /// When it was asked.
     pub at: Moment,
+    /// How long the answer took; only shown.
+    pub took: Duration,
     /// The generation that it was asked about; an answer about another one is worth nothing.
     pub generation: Option<GenerationNumber>,
 }
@@ -98,6 +100,12 @@ impl Stack {
             tracing::debug!(stack = %self.settings.name, probe = %answer.probe, "{why}");
             self.addresses.clear();
         }
+        match &answer.sample {
+            Sample::Pass | Sample::Fail(_) => self.latencies.insert(answer.probe.clone(), answer.took),
+            Sample::Unknown(_) | Sample::Starting(_) => self.latencies.remove(&answer.probe),
+        };
+        let recent = self.recent.entry(answer.probe.clone()).or_default();
+        recent.take(&answer.sample, &answer.at, answer.took, answer.generation);
         let now = self.now();
         let said = |record: &HealthRecord| {
             let probe = record.probes.get(&answer.probe)?;
@@ -149,7 +157,8 @@ impl Stack {
             return;
         }
         let now = self.now();
-        for probe in Arc::clone(&self.probes).iter() {
+        let all = Arc::clone(&self.probes);
+        for (index, probe) in all.iter().enumerate() {
             let name = probe.policy.name.clone();
             if self.asking.contains(&name) || !self.until_due(probe, &now).is_zero() {
                 continue;
@@ -169,10 +178,10 @@ impl Stack {
                 .filter_map(|c| self.running_since.get(&c.id).and_then(|at| now.since(at)))
                 .min();
             let one_shot = self.wanted.as_ref().is_some_and(|w| w.spec.is_one_shot(service));
-            let prober = Arc::clone(&self.edges.prober);
+            let (prober, clock) = (Arc::clone(&self.edges.prober), Arc::clone(&self.edges.clock));
             let samples = self.inbox.for_answers();
             let (at, generation) = (now.clone(), self.record.current);
-            let probe = probe.clone();
+            let all = Arc::clone(&all);
             tokio::spawn(async move {
                 let view = ServiceView {
                     containers: Known::Known(&containers),
@@ -180,11 +189,12 @@ impl Stack {
                     one_shot,
                     uptime,
                 };
-                let sample = prober.probe(&probe, &view).await;
+                let sample = prober.probe(&all[index], &view).await;
                 // The loop is gone when the daemon stops: nobody wants the answer then.
                 let _ = samples.send(Answered {
                     probe: name,
                     sample,
+                    took: clock.now().since_or_wall(&at),
                     at,
                     generation,
                 });
@@ -272,6 +282,7 @@ impl Stack {
                     Err(error) => verdict = Err(error.to_string()),
                 }
             }
+            let verdict = verdict.and_then(|()| self.can_be_put(&generation.files));
             available.insert(generation.number, verdict);
         }
         self.available = available;
@@ -340,6 +351,15 @@ impl Stack {
                 if let (Overall::Undecided(why), true) = (&overall, proven) {
                     self.waits.push(format!("an answer about health: {why}"));
                 }
+                if let Overall::Failing { probes, .. } = &overall
+                    && self.record.health.failing_for() > self.settings.trial.window
+                {
+                    let names: Vec<&str> = probes.iter().map(|(name, ..)| name.as_str()).collect();
+                    self.waits.push(format!(
+                        "the next answer of {}: the window is over, and it did not fail when it was last asked",
+                        names.join(", ")
+                    ));
+                }
                 self.remember_schema(&overall)?;
                 self.recovered(&overall)
             }
@@ -405,14 +425,17 @@ impl Stack {
         }
     }
 
-    /// A consent that was asked for is moot when the failure is over.
+    /// A consent that was asked for is moot when the failure is over: after so much health as proves a release, so
+    /// that of a service that comes and goes a person is asked once.
     fn recovered(&mut self, overall: &Overall) -> Result<(), Stop> {
+        let proves = self.settings.trial.good_after;
+        let is_over = *overall == Overall::Healthy && self.record.health.healthy_for() >= proves;
         let asks = self
             .record
             .approval
             .as_ref()
             .is_some_and(|approval| matches!(approval.ask, state::record::Ask::Rollback { .. }));
-        if asks && *overall == Overall::Healthy {
+        if asks && is_over {
             return self.commit(&[Change::Approval(None)]);
         }
         Ok(())

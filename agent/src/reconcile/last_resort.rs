@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use state::backup::BackupId;
 use state::hold::{Fact, Hold};
 use state::integrity::Tally;
+use state::journal::Kind;
 use state::last_resort::{Offer, Resort, RestoreBackup, answered_before, asks_again, resort};
 use state::observed::Known;
 use state::operation::{begin_rollback, request_of};
@@ -53,9 +54,8 @@ impl Stack {
         let (listing, database) = match listing.and_then(|listing| Ok((listing, database?))) {
             Ok(both) => both,
             Err(unseen) => {
-                self.back_off(&format!(
-                    "{why}; and nobody can say which backups there are: {unseen}"
-                ));
+                let why = format!("{why}; and nobody can say which backups there are: {unseen}");
+                self.back_off(Kind::Restore, &why);
                 return Ok(());
             }
         };
@@ -137,7 +137,7 @@ impl Stack {
             Ok(Some(stake)) => self.ask_about_the_backup(&current, &to, stake, answered_before(policy), None),
             Ok(None) => self.no_backup(&to),
             Err(why) => {
-                self.back_off(&why);
+                self.back_off(Kind::Restore, &why);
                 Ok(())
             }
         }

@@ -3,6 +3,7 @@
 
 mod attend;
 mod backups;
+mod env;
 mod files;
 mod heal;
 mod health;
@@ -16,9 +17,11 @@ mod preview;
 mod request;
 mod schema;
 mod show;
+mod source;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -53,16 +56,20 @@ use crate::engine::{Engine, EngineError, EngineInfo};
 use crate::files::Files;
 use crate::inputs::{Inputs, Look};
 use crate::probe::Prober;
+use crate::recent::Recent;
 use crate::rows::Rows;
-use crate::shared::{Next, Shared};
+use crate::service::Heart;
+use crate::shared::{Again, Next, Shared};
+use crate::source::Repository;
 use crate::took::Took;
 use crate::watch::Settled;
 
 pub use health::Answered;
-pub use inbox::{Heard, Inbox, Nudge};
+pub use inbox::{Heard, Inbox, Nudge, Nudges};
 use orders::Called;
 use parsed::Parsed;
 pub(crate) use preview::{Foreseen, foresee};
+use source::Fetching;
 
 /// How often what nothing needs any more is forgotten.
 const COLLECT_EVERY: Duration = Duration::from_secs(60 * 60);
@@ -92,6 +99,8 @@ pub struct Edges {
     pub clock: Arc<dyn Clock>,
     /// The operator's files.
     pub files: Arc<dyn Files>,
+    /// The repository that the stack's releases come from.
+    pub source: Option<Arc<dyn Repository>>,
     /// The ledger.
     pub store: Arc<dyn Store>,
 }
@@ -144,6 +153,8 @@ pub struct Stack {
     shared: Arc<Shared>,
     stop: watch::Receiver<bool>,
     inbox: Inbox,
+    /// By which the daemon knows that this loop is alive.
+    heart: Arc<Heart>,
     /// Orders that begin after the end of the operation that they have called away.
     called: VecDeque<Called>,
     /// Whether nothing is carried out and nothing claimed ([`foresee`]).
@@ -159,9 +170,13 @@ pub struct Stack {
     looked: Option<Look>,
     /// What was on the disk then, whoever has put it there.
     disk: OnDisk,
+    /// Since when a file is another one than that of what runs, in milliseconds of the wall clock.
+    others_since: BTreeMap<PathBuf, i64>,
     /// The files that are not as the release has them that runs, in words; and when they may be put again.
     file_drift: Vec<String>,
     files_put: Option<(Backoff, Moment)>,
+    /// What is known of the repository that releases come from.
+    fetching: Fetching,
     problems: Vec<Problem>,
     settled: Settled<Digest>,
     settle_left: Option<Duration>,
@@ -172,6 +187,8 @@ pub struct Stack {
     /// The other agent whose stack this is, and when that was asked.
     owner: Option<(String, Moment)>,
     seen: Vec<ContainerObs>,
+    /// When that was: beside a deploy nobody looks.
+    seen_at: Option<Moment>,
     drift: Vec<Drift>,
     wanted: Option<Arc<Wanted>>,
     parsed: Parsed,
@@ -198,8 +215,13 @@ pub struct Stack {
 
     asking: BTreeSet<ProbeName>,
     asked: BTreeMap<ProbeName, Moment>,
+    /// How long the last answers took that said something.
+    latencies: BTreeMap<ProbeName, Duration>,
+    /// What they have answered lately; only shown.
+    recent: BTreeMap<ProbeName, Common<Recent>>,
     healing: BTreeMap<(ServiceName, u32), Healing>,
-    retry: Option<(Backoff, Moment, String)>,
+    /// What failed in passing, with the patience for it.
+    retry: Option<(Backoff, Again)>,
     saved: Option<Moment>,
     collected: Option<Moment>,
     /// How far the step that is under way is, and when that was last shown.
@@ -261,6 +283,7 @@ impl Stack {
         let probes: Arc<[ProbeSettings]> = settings.probes.clone().into();
         let policies = probes.iter().map(|p| p.policy.clone()).collect();
         let opened_at = edges.clock.now();
+        let heart = shared.hearts().of(&settings.name);
         let mut stack = Self {
             settings,
             matrix,
@@ -269,6 +292,7 @@ impl Stack {
             shared,
             stop,
             inbox,
+            heart,
             called: VecDeque::new(),
             only_looks: false,
             record,
@@ -278,8 +302,10 @@ impl Stack {
             inputs: None,
             looked: None,
             disk: OnDisk::new(),
+            others_since: BTreeMap::new(),
             file_drift: Vec::new(),
             files_put: None,
+            fetching: Fetching::default(),
             problems: Vec::new(),
             settled: Settled::new(settle),
             settle_left: None,
@@ -288,6 +314,7 @@ impl Stack {
             owned: false,
             owner: None,
             seen: Vec::new(),
+            seen_at: None,
             drift: Vec::new(),
             wanted: None,
             parsed: Parsed::default(),
@@ -309,6 +336,8 @@ impl Stack {
             available_at: None,
             asking: BTreeSet::new(),
             asked: BTreeMap::new(),
+            latencies: BTreeMap::new(),
+            recent: BTreeMap::new(),
             healing: BTreeMap::new(),
             retry: None,
             saved: None,
@@ -350,13 +379,23 @@ impl Stack {
         &self.record
     }
 
+    /// By which the daemon knows that this stack's loop is alive.
+    pub fn heart(&self) -> &Heart {
+        &self.heart
+    }
+
     /// The files that make up the stack's requests, as far as they are known.
     pub fn files(&self) -> BTreeSet<std::path::PathBuf> {
         let mut files: BTreeSet<_> = self.settings.compose.paths().into_iter().collect();
         files.insert(self.settings.env_file.path().to_owned());
         files.extend(self.settings.track.iter().cloned());
+        files.extend(self.settings.track_below.iter().cloned());
         if let Some(inputs) = &self.inputs {
             files.extend(inputs.files.iter().cloned());
+            // What comes into a directory that lies in a tracked one.
+            let inner = inputs.files.iter().flat_map(|file| file.ancestors().skip(1));
+            let inner = inner.filter(|directory| self.settings.tracks(directory));
+            files.extend(inner.map(std::path::Path::to_owned));
         }
         files
     }
@@ -367,6 +406,9 @@ impl Stack {
             self.let_go_at = None;
         } else if self.let_go_at.is_none() {
             self.let_go_at = Some(self.now());
+        }
+        if self.wish != wish {
+            self.forget_fetched();
         }
         self.wish = wish;
         self.look_again();
@@ -455,6 +497,10 @@ impl Stack {
         self.next = None;
         self.see_backups();
         let outcome = self.try_pass().await;
+        // What is somebody else's is looked at no further.
+        if outcome.is_ok() {
+            self.heart.sees();
+        }
         let requeue = match outcome {
             Ok(requeue) => requeue,
             Err(Stop::Engine(error)) => self.engine_away(&error),
@@ -484,7 +530,7 @@ impl Stack {
             } = self.carry_on().await?
                 && !matches!(kind, Kind::Heal | Kind::Backup)
             {
-                self.back_off(&why);
+                self.back_off(kind, &why);
             }
             let over = !self.is_called_away() && self.record.operation.is_none();
             if over {
@@ -498,6 +544,8 @@ impl Stack {
             return Ok(self.next_pass());
         }
         self.observe().await?;
+        // What follows may take its time; whoever waits for a first look has it.
+        self.heart.sees();
         let noted = self.note_writers();
         room &= self.unless_full(noted)?;
         let counted = self.take_health();
@@ -513,6 +561,11 @@ impl Stack {
             return Ok(self.next_pass());
         }
         if self.is_let_go() {
+            // What is asked for again is known by its files, and they may have to be fetched.
+            if room && self.wish != Wish::LetGo {
+                let fetched = self.fetch_source().await;
+                room = self.unless_full(fetched)?;
+            }
             self.waits.push(self.an_entry());
         } else {
             room = self.decide_and_act(room).await?;
@@ -529,6 +582,10 @@ impl Stack {
     /// What follows from what was seen: something new is begun, what runs is healed, and judged.
     async fn decide_and_act(&mut self, mut room: bool) -> Result<bool, Stop> {
         room = room && self.has_reserve()?;
+        // What is asked for waits for that.
+        if self.record.unseen.is_some() && self.goes_on() {
+            self.open_and_look_into_database().await?;
+        }
         if room {
             let begun = self.begin_what_is_new().await;
             room = self.unless_full(begun)?;
@@ -538,7 +595,7 @@ impl Stack {
             self.unfinished_rollback().await?;
         }
         if self.goes_on() {
-            self.open_what_is_barred().await?;
+            self.open_and_look_into_database().await?;
         }
         if self.goes_on() {
             self.put_files_right().await?;
@@ -579,7 +636,12 @@ impl Stack {
     }
 
     async fn begin_what_is_new(&mut self) -> Result<(), Stop> {
-        self.forget_surplus()?;
+        self.forget_surplus().await?;
+        self.fetch_source().await?;
+        let open = self.record.operation.is_some() && !bug::is(Bug::SecondOperation);
+        if open || !self.goes_on() {
+            return Ok(());
+        }
         if !self.meet_stack().await? {
             return Ok(());
         }
@@ -592,13 +654,14 @@ impl Stack {
     }
 
     /// Forgets what nothing needs any more, now and then.
-    fn forget_surplus(&mut self) -> Result<(), Stop> {
+    async fn forget_surplus(&mut self) -> Result<(), Stop> {
         let now = self.now();
         let age = self.collected.as_ref().and_then(|at| now.since(at));
         if age.is_some_and(|age| age < COLLECT_EVERY) {
             return Ok(());
         }
         self.collected = Some(now.clone());
+        self.forget_checkouts().await;
         match surplus(&self.record, self.settings.trial.budget_per, &now) {
             Some(surplus) => self.commit(&[Change::Collect(Box::new(surplus))]),
             None => Ok(()),
@@ -764,6 +827,7 @@ impl Stack {
             seen => seen?,
         };
         let now = self.now();
+        self.seen_at = Some(now.clone());
         self.watching_since.get_or_insert_with(|| now.clone());
         self.running_since
             .retain(|id, _| self.seen.iter().any(|c| c.id == *id && c.state.is_running()));
@@ -837,6 +901,9 @@ impl Stack {
                 None => self.settings.probes.clone().into(),
             };
             self.policies = self.probes.iter().map(|p| p.policy.clone()).collect();
+            let policies = &self.policies;
+            self.recent
+                .retain(|probe, _| policies.iter().any(|p| p.name == *probe));
         }
         Ok(self.wanted.clone())
     }
@@ -938,8 +1005,11 @@ impl Stack {
                 due(Duration::from_millis(left));
             }
         }
-        if let Some((_, at, _)) = &self.retry {
-            due(now.until(at).max(AGAIN));
+        if let Some((_, again)) = &self.retry {
+            due(now.until(&again.at).max(AGAIN));
+        }
+        if let Some(again) = self.fetches_again() {
+            due(now.until(again).max(AGAIN));
         }
         Requeue(next.max(Duration::from_millis(20)))
     }

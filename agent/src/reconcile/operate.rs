@@ -8,9 +8,9 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use state::backup::BackupId;
 use state::bug::{self, Bug};
 use state::common::Common;
-use state::data_change::{DataChange, Running};
+use state::data_change::{DataChange, Running, as_before};
 use state::drift::{Drift, Wanted};
-use state::files::FileChange;
+use state::files::{FileChange, Role, reads_otherwise};
 use state::hold::Fact;
 use state::instead::instead_of;
 use state::integrity::{Between, Check};
@@ -32,6 +32,10 @@ use state::time::Moment;
 use super::attend::End;
 use super::schema::Course;
 use super::{Stack, Stop};
+use crate::tally;
+
+/// The deploy of what runs is among so many of the last operations, or counts as forgotten.
+const LOOKED_THROUGH: u32 = 50;
 
 impl Stack {
     /// Makes a plan from what was seen to `wanted`; `Err` says what stands in the way.
@@ -44,11 +48,22 @@ impl Stack {
         way: Option<&SchemaMove>,
         restores: Option<&BackupId>,
     ) -> Result<Result<Plan, Unplannable>, Stop> {
-        let files = match kind {
-            Kind::Deploy | Kind::Rollback => self.files_to_put(wanted),
-            Kind::Heal if self.may_have_others() => self.files_to_put(wanted),
+        if let Err(why) = self.publish_again(&wanted.files) {
+            return Ok(Err(Unplannable::NoFile(why)));
+        }
+        let mut files = match kind {
+            Kind::Deploy | Kind::Rollback => self.files_to_put(&wanted.files),
+            Kind::Heal if self.may_have_others() => self.files_to_put(&wanted.files),
             Kind::Heal | Kind::Fetch | Kind::Backup | Kind::Restore => Vec::new(),
         };
+        if kind == Kind::Heal {
+            // What is down is brought up all the same.
+            files.retain(|file| self.can_put(&file.path).is_ok());
+        }
+        let mut seen = files.iter().filter(|file| file.role == Role::Tracked);
+        if let Err(why) = seen.try_for_each(|file| self.can_put(&file.path)) {
+            return Ok(Err(Unplannable::NoFile(why)));
+        }
         let readers = self.readers(wanted, &files);
         let networks = wanted.spec.networks.values().map(|n| n.name.clone()).collect();
         let volumes = wanted.spec.volumes.values().map(|v| v.name.clone()).collect();
@@ -90,8 +105,11 @@ impl Stack {
             .zip(settings)
             .and_then(|(way, settings)| instead_of(way, &settings.manual, &checks));
         let returns = way.map(|way| self.record.returning(way)).unwrap_or_default();
+        let asked = self.settings.file_checks.iter();
+        let file_checks: Vec<_> = asked.map(|asked| asked.check.clone()).collect();
         let ground = Ground {
             files: &files,
+            file_checks: &file_checks,
             schema: way.map(|way| Schema {
                 instead: instead.as_ref().filter(|_| restores.is_none()),
                 restores,
@@ -114,7 +132,17 @@ impl Stack {
             operation,
         };
         let unchanged = match kind {
-            Kind::Deploy => self.record.unchanged(&wanted.hashes),
+            Kind::Deploy => {
+                let mut unchanged = self.record.unchanged(&wanted.hashes);
+                let current = self.record.current();
+                unchanged.retain(|name| {
+                    let service = wanted.spec.services.get(name).zip(current);
+                    service.is_none_or(|(service, current)| {
+                        !reads_otherwise(&current.files, &wanted.files, service)
+                    })
+                });
+                unchanged
+            }
             _ => BTreeSet::new(),
         };
         Ok(plan(wanted, drift, &ground, kind).map(|plan| plan.leaving(unchanged)))
@@ -245,6 +273,15 @@ impl Stack {
         state::drift::drift(wanted, &self.record, &self.seen, &lasting)
     }
 
+    /// What is asked for, and which variables that sets otherwise than what runs.
+    pub(super) fn asked_words(&self, name: &str, generation: &Generation) -> String {
+        let before = self.record.current().map(|current| &current.files);
+        match before.and_then(|before| self.other_variables(before, &generation.files)) {
+            Some(differ) => format!("{name} is asked for, with other variables ({differ})"),
+            None => format!("{name} is asked for"),
+        }
+    }
+
     /// Begins a generation and brings it up.
     pub(super) async fn deploy(
         &mut self,
@@ -286,7 +323,7 @@ impl Stack {
                 return self.no_way(&error.to_string(), way_out, &[Fact::Schema]);
             }
             Err(error) => {
-                self.back_off(&error.to_string());
+                self.back_off(Kind::Deploy, &error.to_string());
                 return Ok(());
             }
         };
@@ -306,7 +343,7 @@ impl Stack {
                 why: if bug::is(Bug::ValueInAReason) {
                     format!("{:?}", self.env_values())
                 } else {
-                    format!("{tag} is asked for")
+                    self.asked_words(&tag, &generation)
                 },
                 begun: now,
                 plan,
@@ -318,7 +355,7 @@ impl Stack {
             why, passing: true, ..
         } = self.carry_on().await?
         {
-            self.back_off(&why);
+            self.back_off(Kind::Deploy, &why);
         }
         self.schema_at = None;
         self.see_again().await
@@ -328,7 +365,7 @@ impl Stack {
     fn waits_for_the_schema(&mut self, why: &str, now: &Moment) -> Result<(), Stop> {
         let since = self.unseen_since.get_or_insert_with(|| now.clone()).clone();
         if now.since_or_wall(&since) < self.settings.trial.window * 2 {
-            self.back_off(why);
+            self.back_off(Kind::Deploy, why);
             return Ok(());
         }
         let way_out = "bring the database back: what is asked for is applied once the schema can be seen";
@@ -338,7 +375,7 @@ impl Stack {
     /// The schema cannot be brought to where a release needs it, and that is not the release's doing: it is asked
     /// for all the same, and looked at again.
     fn no_way(&mut self, why: &str, way_out: &str, until: &[Fact]) -> Result<(), Stop> {
-        self.back_off(why);
+        self.back_off(Kind::Deploy, why);
         self.hold(why, way_out, until.iter().copied().collect())
     }
 
@@ -444,7 +481,7 @@ impl Stack {
         {
             Ok(plan) => plan,
             Err(error) => {
-                self.back_off(&error.to_string());
+                self.back_off(Kind::Rollback, &error.to_string());
                 return Ok(false);
             }
         };
@@ -452,7 +489,11 @@ impl Stack {
         let fit = generation.map(|target| SchemaFit::of(self.ways(), target, self.schema.as_ref()));
         let plan = plan.keeping(fit.and_then(|fit| fit.kept_at().cloned()));
         let request = request_of(&self.record, &current);
-        let mut changes = begin_rollback(&self.record, &current, blame, &by, why, &now);
+        let why = match self.other_variables(&current.files, &wanted.files) {
+            Some(differ) => format!("{why}; generation {target} has other variables ({differ})"),
+            None => why.to_owned(),
+        };
+        let mut changes = begin_rollback(&self.record, &current, blame, &by, &why, &now);
         // What was agreed to is good until it is done, or has failed for good.
         changes.retain(|change| restores.is_none() || *change != Change::Approval(None));
         changes.push(Change::Open(
@@ -462,7 +503,7 @@ impl Stack {
                 generation: Some(target),
                 request,
                 by,
-                why: why.to_owned(),
+                why: why.clone(),
                 begun: now,
                 plan,
             }
@@ -479,7 +520,7 @@ impl Stack {
             why, passing: true, ..
         } = self.carry_on().await?
         {
-            self.back_off(&why);
+            self.back_off(Kind::Rollback, &why);
         }
         self.schema_at = None;
         self.see_again().await
@@ -528,6 +569,7 @@ impl Stack {
             }
         }
         self.commit_urgent(&changes)?;
+        self.count_ended(&open, &changes, tally::Outcome::of(&halt, gave_way));
         if matches!(halt, Halt::Done) && matches!(kind, Kind::Deploy | Kind::Rollback | Kind::Restore) {
             self.see_past();
         }
@@ -623,13 +665,41 @@ impl Stack {
         images
     }
 
+    /// What runs, as far as its data is concerned. Where nothing is current, somebody else may have had containers at the
+    /// data all the same.
+    fn compared_with(&self, wanted: &Wanted) -> Result<Option<Common<StackSpec>>, Stop> {
+        let Some(current) = self.record.current() else {
+            return Ok(None);
+        };
+        let spec = self.load_spec(&current.spec)?;
+        let proven = self.record.good().next().map(|good| good.number);
+        let on_trial = current.verdict == Verdict::Trial && proven == Some(wanted.generation);
+        let (Some(spec), true) = (&spec, on_trial) else {
+            return Ok(spec);
+        };
+        let before = as_before(spec, &wanted.spec);
+        // Data that somebody has agreed to move is in what it was moved to.
+        if before == **spec || self.has_moved_data(current.number)? {
+            return Ok(Some(spec.clone()));
+        }
+        Ok(Some(before.into()))
+    }
+
+    /// Whether a generation was brought up with a change of data; where nobody can say any more, it was.
+    fn has_moved_data(&self, generation: GenerationNumber) -> Result<bool, Stop> {
+        let all = self.edges.store.operations(&self.settings.name, LOOKED_THROUGH)?;
+        let mut deploys = all
+            .iter()
+            .map(|open| &open.operation)
+            .filter(|operation| operation.kind == Kind::Deploy && operation.generation == Some(generation));
+        let first = deploys.next();
+        Ok(first.is_none_or(|first| first.plan.data_from.is_some())
+            || deploys.any(|other| other.plan.data_from.is_some()))
+    }
+
     /// What would change about data by going from what runs to `wanted`.
     pub(super) async fn data_changes(&self, wanted: &Wanted) -> Result<Vec<DataChange>, Stop> {
-        // Where nothing is current, somebody else may have had containers at the data all the same.
-        let spec = match self.record.current() {
-            Some(current) => self.load_spec(&current.spec)?,
-            None => None,
-        };
+        let spec = self.compared_with(wanted)?;
         let release = self.record.generation(wanted.generation).map(|g| &g.release);
         let tagged = self.tagged(release, &wanted.spec);
         let images = self.images_at_work(&wanted.images);

@@ -4,13 +4,16 @@ use state::journal::Kind;
 use state::name::AskId;
 use state::operation::not_again;
 use state::order::{self, Refused};
-use state::record::{Act, Answer, Change, Pause};
+use state::record::{Act, Answer, Ask, Change, Pause};
 use state::release::{Blame, GenerationNumber, Verdict};
 use state::rollback::ordered;
 
 use super::attend::Call;
 use super::{Stack, Stop};
 use crate::shared::{Accepted, ActKind, Order, Refusal};
+
+/// Why a first deploy cannot be left.
+pub(super) const FIRST_DEPLOY: &str = "it is the first deploy: there is nothing to go back to";
 
 /// An order that begins when the operation that it called away has ended. It is answered then: whoever
 /// was told that it is done would not ask again when the daemon ends before.
@@ -50,6 +53,7 @@ impl Stack {
                 return Box::pin(self.order_about_backups(order, act)).await;
             }
             ActKind::Restore => return Box::pin(self.order_to_restore(order, act)).await,
+            ActKind::RestoreEnv => return Box::pin(self.order_to_restore_env(order, act)).await,
             _ => return self.order_now(order, act),
         };
         // One that waits for the engine or the ledger is under way all the same.
@@ -71,13 +75,16 @@ impl Stack {
             ActKind::Approve => self.decide(Answer::Granted, order.ask.as_ref(), act),
             ActKind::Deny => self.decide(Answer::Denied, order.ask.as_ref(), act),
             ActKind::Retry => self.retry_request(act),
+            ActKind::ImportEnv => self.import_env(&order, act),
+            ActKind::RevealEnv => self.reveal_env(&order, act),
             ActKind::Rollback { .. }
             | ActKind::Backup { .. }
             | ActKind::VerifyBackup { .. }
             | ActKind::DropBeside
             | ActKind::PutIn { .. }
             | ActKind::DropRows { .. }
-            | ActKind::Restore => return,
+            | ActKind::Restore
+            | ActKind::RestoreEnv => return,
         };
         self.answer(order, done.unwrap_or_else(|stop| Err(broken(&stop))));
     }
@@ -91,7 +98,9 @@ impl Stack {
 
     fn heard_from(&self, order: &Order) -> Act {
         let what = order.act.as_str().to_owned();
-        tracing::info!(stack = %self.settings.name, by = %order.by, "{what}");
+        // One that was not given is no field.
+        let reason = order.reason.as_deref();
+        tracing::info!(stack = %self.settings.name, by = %order.by, reason, "{what}");
         Act {
             by: order.by.clone(),
             at: self.now(),
@@ -125,6 +134,11 @@ impl Stack {
             | ActKind::PutIn { .. }
             | ActKind::DropRows { .. }
             | ActKind::Restore => order::unless_busy(&self.record).err().map(Refusal::from),
+            // It is an edit of a file: what is to give way to it does, as soon as it is seen.
+            ActKind::RestoreEnv => {
+                let act = self.heard_from(&order);
+                return Box::pin(self.order_to_restore_env(order, act)).await;
+            }
             _ => {
                 // What has waited for this begins at once.
                 if kind == Kind::Backup && matches!(order.act, ActKind::Approve | ActKind::Resume) {
@@ -153,12 +167,10 @@ impl Stack {
 
     /// Why a first deploy cannot be left.
     fn nothing_ran_before(&self) -> Option<Refusal> {
-        self.record.current.is_none().then(|| {
-            refusal(
-                "it is the first deploy: there is nothing to go back to",
-                Some("pin a release that works"),
-            )
-        })
+        self.record
+            .current
+            .is_none()
+            .then(|| refusal(FIRST_DEPLOY, Some("pin a release that works")))
     }
 
     /// Carries out the order that has called an operation away, once that has ended: while it is open
@@ -250,8 +262,12 @@ impl Stack {
             Ok(changes) => changes,
             Err(refused) => return Ok(Err(refused.into())),
         };
+        let about = self.record.approval.as_ref().map(|approval| approval.ask.clone());
         self.commit(&changes)?;
         Ok(Ok(match answer {
+            Answer::Granted if matches!(about, Some(Ask::Rollback { .. })) => {
+                String::from("approved: it begins with the next answer of a probe that is a failure")
+            }
             Answer::Granted => String::from("approved: it is done now"),
             Answer::Denied => String::from("denied: nothing is done until there is a new request"),
         }))

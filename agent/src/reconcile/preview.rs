@@ -37,7 +37,7 @@ pub(crate) async fn foresee(
     edges.store = Arc::new(Overlay::new(edges.store));
     let shared = Arc::new(Shared::new(edges.store.host_key()));
     let (_stop, stop) = watch::channel(false);
-    let (_nudge, inbox) = Inbox::new(1);
+    let (_nudge, inbox) = Inbox::new();
     // Nobody is about to write the next file: what is there is what would count.
     let settle = Duration::ZERO;
     let mut stack = Stack::open(

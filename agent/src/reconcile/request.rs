@@ -18,16 +18,17 @@ use state::plan::Plan;
 use state::record::{Approval, Ask, Change, Standing};
 use state::release::{Author, Blame, Generation, GenerationNumber, Release, Request, Verdict};
 use state::schema_fit::apart;
-use state::stack_spec::{PullPolicy, StackSpec};
+use state::stack_spec::{PullPolicy, ServiceSpec, StackSpec};
 use state::step::Step;
 use state::time::Moment;
 
 use super::attend::End;
 use super::schema::{Course, Learnt};
+use super::source::Made;
 use super::{AGAIN, Stack, Stop, Wish};
 use crate::engine::NewContainer;
 use crate::inputs::{self, Inputs};
-use crate::shared::{Difference, Next};
+use crate::shared::{Again, Difference, Next};
 use crate::watch::Quiet;
 
 /// What a service that was found, and is not what its Compose file says, has for a spec hash.
@@ -78,14 +79,10 @@ impl Stack {
     /// Whether another release is asked for than the one in force. It is taken by the next pass.
     pub(super) fn is_asked_anew(&mut self) -> bool {
         let Some(inputs) = self.settled_inputs() else {
-            return false;
+            return self.is_fetched_for_others();
         };
-        let asked = self.request_for(&inputs).id();
-        let anew = self
-            .record
-            .request
-            .as_ref()
-            .is_none_or(|known| known.id() != asked);
+        let asked = self.request_for(&inputs);
+        let anew = self.record.request.as_ref().is_none_or(|known| !known.is(&asked));
         if anew {
             self.look_again();
         } else {
@@ -113,6 +110,7 @@ impl Stack {
                 (**desired).clone()
             }
             Wish::LetGo => {
+                self.lacks_nothing();
                 self.problems.clear();
                 self.settle_left = self.let_go_in().filter(|left| !left.is_zero());
                 return None;
@@ -120,18 +118,24 @@ impl Stack {
             Wish::Unreadable(problems) => {
                 self.problems.clone_from(problems);
                 if self.record.let_go.is_some() {
+                    self.lacks_nothing();
                     return None;
                 }
                 // The last valid entry stays in force, and what it makes of the other files with it.
                 self.record.request.as_ref()?.desired.clone()
             }
         };
+        let checkouts = self.checkouts(&desired)?;
         let key = self.edges.store.host_key();
         let last = self.looked.take();
         let (look, disk) = self.with_own(&desired.env, |source| {
-            inputs::read_again(source, &self.settings, &desired, &key, last.as_ref())
+            inputs::read_again(source, &self.settings, &desired, &key, &checkouts, last.as_ref())
         });
         self.disk = disk;
+        self.note_others();
+        if self.lacks_what_is_built(&look.lacks) {
+            return None;
+        }
         let fingerprint = look.fingerprint.clone();
         match self.looked.insert(look).inputs.clone() {
             Ok(inputs) => match self.settled.look(fingerprint, &now) {
@@ -142,6 +146,7 @@ impl Stack {
                 }
             },
             Err(problems) => {
+                self.files_are_wrong();
                 self.settled.look(fingerprint, &now);
                 for problem in &problems {
                     tracing::error!(stack = %self.settings.name, "{problem}; the last valid request stays in force");
@@ -160,6 +165,7 @@ impl Stack {
             config: inputs.config.clone(),
             spec: inputs.content.clone(),
             files: ReleaseFiles::new(),
+            commits: inputs.commits.clone(),
             accepted: self.now(),
             retries: 0,
         };
@@ -168,8 +174,13 @@ impl Stack {
             retries,
             ..fresh.clone()
         };
-        let known = self.record.request.as_ref().map(Request::id);
-        if known == Some(again.id()) { again } else { fresh }
+        let known = self.record.request.as_ref();
+        let moved = known.is_some_and(|known| self.is_asked_again(known, &again));
+        if moved || known.is_some_and(|known| known.is(&again)) {
+            again
+        } else {
+            fresh
+        }
     }
 
     fn take_inputs(&mut self, inputs: Arc<Inputs>) -> Result<(), Stop> {
@@ -178,9 +189,13 @@ impl Stack {
         self.settle_left = Some(AGAIN);
         let back = state::order::taken_up(&self.record);
         self.commit(&back)?;
+        // Also for what is in force already: they may have gone meanwhile.
+        if !self.publish_files(&inputs.published) {
+            return Ok(());
+        }
         let known = self.record.request.as_ref();
         let seen = self.seen_files(&self.disk);
-        if known.is_some_and(|known| known.id() == request.id()) {
+        if known.is_some_and(|known| known.is(&request)) {
             self.have(inputs);
             return self.commit(&seen.into_iter().collect::<Vec<_>>());
         }
@@ -214,6 +229,7 @@ impl Stack {
     fn have(&mut self, inputs: Arc<Inputs>) {
         self.inputs = Some(inputs);
         self.settle_left = None;
+        self.note_read();
     }
 
     /// First contact: what runs is generation 1, by image, and nothing is touched. As long as nobody
@@ -389,6 +405,8 @@ impl Stack {
             } else {
                 BTreeMap::new()
             },
+            // Nobody knows of which commit it was built.
+            commits: BTreeMap::new(),
             images,
             migration: inputs.desired.migration.clone(),
             env: inputs.env.clone(),
@@ -502,6 +520,9 @@ impl Stack {
         let Some(request) = self.record.request.clone() else {
             return Ok(());
         };
+        if self.waits_for_its_source(&request) {
+            return Ok(());
+        }
         // What was accepted is what is applied, whatever the files say by now.
         let Some(spec) = self.load_spec(&request.spec)? else {
             return Ok(());
@@ -635,10 +656,8 @@ impl Stack {
             Course::Unseen(_) | Course::None(_) => None,
         };
         let tag = generation.release.tag.as_ref();
-        let why = format!(
-            "{} is asked for",
-            tag.map_or("another release", |tag| tag.as_str())
-        );
+        let name = tag.map_or("another release", |tag| tag.as_str());
+        let why = self.asked_words(name, generation);
         self.next = self
             .make_plan(&wanted, &drift, Kind::Deploy, 0, way.as_deref(), None)
             .await?
@@ -664,10 +683,39 @@ impl Stack {
         let mut changes = Vec::new();
         let mut pulls: Vec<Step> = Vec::new();
         let mut never: BTreeSet<String> = BTreeSet::new();
-        for service in spec.services.values() {
+        // What one service has built, another may run.
+        let has_source = self.edges.source.is_some();
+        let is_built = |service: &&ServiceSpec| has_source && service.build.is_some();
+        let built = spec.services.values().filter(is_built);
+        let built: BTreeSet<&String> = built.filter_map(|service| service.image.as_ref()).collect();
+        for (name, service) in &spec.services {
             let Some(reference) = &service.image else { continue };
             if self.record.resolved.contains_key(reference) {
                 continue;
+            }
+            match self
+                .built_from_source(request, (name, service), reference)
+                .await?
+            {
+                Made::Elsewhere if built.contains(reference) => continue,
+                Made::Elsewhere => {}
+                Made::Known(image) => {
+                    changes.push(Change::Resolve(reference.clone(), image));
+                    continue;
+                }
+                Made::By(step) => {
+                    let same =
+                        |known: &Step| matches!(known, Step::Build { reference: of, .. } if of == reference);
+                    if !pulls.iter().any(same) {
+                        pulls.push(step);
+                    }
+                    continue;
+                }
+                Made::Never(why) => {
+                    self.no_such_image(request, spec, BTreeSet::from([reference.clone()]), &why)?;
+                    return Ok(None);
+                }
+                Made::Later => return Ok(None),
             }
             let always = service.pull_policy == Some(PullPolicy::Always);
             let here = if always {
@@ -710,7 +758,7 @@ impl Stack {
         let references: BTreeSet<String> = pulls
             .iter()
             .filter_map(|step| match step {
-                Step::Pull { reference, .. } => Some(reference.clone()),
+                Step::Pull { reference, .. } | Step::Build { reference, .. } => Some(reference.clone()),
                 _ => None,
             })
             .collect();
@@ -734,7 +782,7 @@ impl Stack {
             End::Failed {
                 why, passing: true, ..
             } => {
-                self.back_off(&why);
+                self.back_off(Kind::Fetch, &why);
                 Ok(false)
             }
             End::Failed {
@@ -758,7 +806,11 @@ impl Stack {
         why: &str,
     ) -> Result<(), Stop> {
         let release = request.release(resolved(spec, &self.record.resolved));
-        let way_out = "push the image, then `steadfast retry`; or pin another release";
+        let way_out = if self.settings.source.is_some() {
+            "mend it and pin the release that is mended; or `steadfast retry`, which takes what the tag names then"
+        } else {
+            "push the image, then `steadfast retry`; or pin another release"
+        };
         self.cannot_begin(request, spec, release, Blame::Tag { references }, (why, way_out))
     }
 
@@ -793,8 +845,8 @@ impl Stack {
     pub(super) fn backing_off(&mut self) -> bool {
         let now = self.now();
         match &self.retry {
-            Some((_, at, why)) if now.until(at) > Duration::ZERO => {
-                self.waits.push(format!("another try: {why}"));
+            Some((_, again)) if now.until(&again.at) > Duration::ZERO => {
+                self.waits.push(format!("another try: {}", again.why));
                 true
             }
             _ => false,
@@ -807,13 +859,13 @@ impl Stack {
         format!("an approval: `steadfast approve {name}` or `steadfast deny {name}`")
     }
 
-    /// A failure that may pass: not before a while.
-    pub(super) fn back_off(&mut self, why: &str) {
+    /// A failure that may pass, of what was for `kind`: not again before a while.
+    pub(super) fn back_off(&mut self, kind: Kind, why: &str) {
         let now = self.now();
         let mut backoff = self
             .retry
             .take()
-            .map_or_else(|| crate::backoff::Backoff::new(0.0), |(backoff, ..)| backoff);
+            .map_or_else(|| crate::backoff::Backoff::new(0.0), |(backoff, _)| backoff);
         let delay = if bug::is(Bug::NoPatience) {
             Duration::ZERO
         } else {
@@ -822,7 +874,12 @@ impl Stack {
         tracing::warn!(stack = %self.settings.name, "{why}; trying again in {}", state::decide::span(delay));
         self.waits
             .push(format!("the next try, in {}: {why}", state::decide::span(delay)));
-        self.retry = Some((backoff, now.plus(delay), why.to_owned()));
+        let again = Again {
+            kind,
+            why: why.to_owned(),
+            at: now.plus(delay),
+        };
+        self.retry = Some((backoff, again));
     }
 }
 

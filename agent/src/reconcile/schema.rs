@@ -76,6 +76,13 @@ impl Stack {
             return Ok(Course::Known(None));
         }
         self.see_schema_anew(now).await;
+        if let Some(unseen) = &self.record.unseen
+            && !self.is_yet_to_be_made(spec)
+        {
+            let of = unseen.operation;
+            let why = format!("nobody has looked yet at what the migration of operation {of} has left");
+            return Ok(Course::Unseen(why));
+        }
         let is = match &self.schema {
             Some(Known::Known(head)) => {
                 self.unseen_since = None;
@@ -124,8 +131,14 @@ impl Stack {
 
     /// Whether the database may answer: its container runs, or it has none in this stack.
     fn database_runs(&mut self) -> Result<bool, Stop> {
-        let wanted = self.wanted()?;
-        let database = wanted.and_then(|wanted| self.database_service(&wanted.spec));
+        let database = match (self.wanted()?, &self.record.request) {
+            (Some(wanted), _) => self.database_service(&wanted.spec),
+            (None, Some(request)) => {
+                let spec = self.load_spec(&request.spec.clone())?;
+                spec.and_then(|spec| self.database_service(&spec))
+            }
+            (None, None) => None,
+        };
         let runs = |service: &ServiceName| {
             let mut mine = self.seen.iter().filter(|c| c.service == *service && !c.oneoff);
             mine.any(|c| c.state.is_running())
@@ -214,7 +227,7 @@ impl Stack {
             End::Failed {
                 why, passing: true, ..
             } => {
-                self.back_off(&why);
+                self.back_off(Kind::Fetch, &why);
                 Ok(Learnt::Later)
             }
             End::Failed {
@@ -259,10 +272,19 @@ impl Stack {
         Ok(())
     }
 
-    /// A database that an operation has barred, and could not open again because it was away, is opened when it is back.
-    pub(super) async fn open_what_is_barred(&mut self) -> Result<(), Stop> {
-        let Some(operation) = self.record.barred.filter(|_| self.record.operation.is_none()) else {
-            return Ok(());
+    /// A database that an operation has barred, and could not open again because it was away, is opened when it is back;
+    /// and what a migration has left in it meanwhile is looked for.
+    pub(super) async fn open_and_look_into_database(&mut self) -> Result<(), Stop> {
+        let why = match (self.record.barred, &self.record.unseen) {
+            _ if self.record.operation.is_some() => return Ok(()),
+            (Some(operation), _) => format!("operation {operation} has barred the database"),
+            // One that does not answer is not looked into: that would be a heal that fails, over and over.
+            (None, Some(_)) if !matches!(self.schema, Some(Known::Known(_))) => return Ok(()),
+            (None, Some(unseen)) => {
+                let of = unseen.operation;
+                format!("nobody has seen what the migration of operation {of} has left in the database")
+            }
+            (None, None) => return Ok(()),
         };
         let frozen = self.record.hold.as_ref().is_some_and(|hold| hold.frozen);
         if frozen || !self.database_runs()? {
@@ -280,14 +302,15 @@ impl Stack {
             generation: self.record.current,
             request: state::name::Digest::of(b""),
             by: Author::Agent,
-            why: format!("operation {operation} has barred the database"),
+            why,
             begun: self.now(),
             plan: Plan::of(vec![Step::OpenDatabase]),
         };
         self.commit_urgent(&[Change::Open(open.into())])?;
         if let End::Failed { why, .. } = self.carry_on().await? {
-            self.waits
-                .push(format!("the database, to let everybody in again: {why}"));
+            self.waits.push(format!(
+                "the database, to open it and to look at its schema: {why}"
+            ));
         }
         self.schema_at = None;
         Ok(())

@@ -1,15 +1,20 @@
 //! What the daemon shows of the stack, after every pass. Nothing is decided here.
 
 use state::health::Overall;
+use state::journal::{Kind, OpenOperation};
 use state::name::ServiceName;
 use state::observed::{ContainerObs, Known};
 use state::policy::FailureAction;
+use state::record::{Change, StackRecord};
 use state::release::Verdict;
 use state::schema_fit::SchemaFit;
 use state::stack_spec::StackSpec;
+use state::step::Step;
 
 use super::Stack;
-use crate::shared::{Difference, Readiness, ServiceView, Snapshot};
+use super::orders::FIRST_DEPLOY;
+use crate::shared::{Difference, Readiness, ServiceView, Snapshot, TakesBack};
+use crate::tally::Outcome;
 use crate::took::Took;
 
 /// So many of the operations that have ended are looked at for how long they took.
@@ -25,6 +30,22 @@ impl Stack {
         self.past = ended.iter().flatten().filter_map(Took::of).collect();
     }
 
+    /// Counts an operation that has just ended; `changes` are its end.
+    pub(super) fn count_ended(&self, open: &OpenOperation, changes: &[Change], outcome: Outcome) {
+        let mut open = open.clone();
+        for change in changes {
+            if let Change::Journal(entry) = change {
+                // It was applied to the record a moment ago.
+                let _ = open.apply(entry.clone());
+            }
+        }
+        let whole = self.now().since_or_wall(&open.operation.begun);
+        let (kind, took) = (open.operation.kind, Took::of(&open));
+        self.shared.count(&self.settings.name, |tally| {
+            tally.count(kind, outcome, whole, took.as_ref());
+        });
+    }
+
     pub(super) fn publish(&self) {
         self.shared.publish(self.snapshot());
     }
@@ -36,11 +57,15 @@ impl Stack {
             drift: self.differences_shown(),
             next: self.next.clone(),
             waits: self.waits.iter().chain(&self.held_up).cloned().collect(),
+            again: self.retry.as_ref().map(|(_, again)| again.clone()),
             problems: self.problems.clone(),
             schema: self.schema.clone(),
             services: self.services(),
             probes: std::sync::Arc::clone(&self.policies),
+            latencies: self.latencies.clone(),
+            recent: self.recent.clone(),
             trial: self.settings.trial.clone(),
+            env_file: self.settings.env_file.path().to_owned(),
             readiness: self.readiness(),
             time_left: self.time_left(),
             progress: self.progress,
@@ -51,6 +76,7 @@ impl Stack {
             next_backup: self.next_backup(),
             backup_problem: self.backup_problem.clone(),
             engine: self.engine_info.clone(),
+            seen: self.seen_at.clone(),
             taken: self.now(),
         }
     }
@@ -138,6 +164,9 @@ impl Stack {
     }
 
     fn readiness(&self) -> Readiness {
+        if let Some(beside) = beside_a_deploy(&self.record) {
+            return beside;
+        }
         match state::rollback::target(&self.record, &self.available) {
             Ok(target) => {
                 let fit = SchemaFit::of(self.ways(), target, self.schema.as_ref());
@@ -154,21 +183,18 @@ impl Stack {
                         SchemaFit::Moves(way) => way.one_way,
                         _ => None,
                     },
+                    takes_back: None,
                 }
             }
             Err(reasons) if reasons.is_empty() => Readiness {
                 to: None,
                 why_not: Some(String::from("there is no earlier good generation")),
-                destroys: Vec::new(),
-                one_way: None,
-                kept: Vec::new(),
+                ..Readiness::default()
             },
             Err(reasons) => Readiness {
                 to: None,
                 why_not: Some(reasons.join("; ")),
-                destroys: Vec::new(),
-                one_way: None,
-                kept: Vec::new(),
+                ..Readiness::default()
             },
         }
     }
@@ -186,5 +212,45 @@ impl Stack {
                 .window
                 .saturating_sub(self.record.health.failing_for())
         })
+    }
+}
+
+/// What a rollback does beside a deploy ([`Stack::order_beside`]): it takes that back, and what runs stays, proven or not.
+fn beside_a_deploy(record: &StackRecord) -> Option<Readiness> {
+    let open = record.operation.as_ref()?;
+    let deploy = Some(&open.operation).filter(|operation| operation.kind == Kind::Deploy)?;
+    let generation = deploy.generation?;
+    if record.current.is_none() {
+        return Some(Readiness {
+            why_not: Some(String::from(FIRST_DEPLOY)),
+            ..Readiness::default()
+        });
+    }
+    let mut steps = deploy.plan.steps.iter();
+    let migrates = steps.any(|step| matches!(step, Step::Migrate { .. }));
+    Some(Readiness {
+        to: record.current,
+        takes_back: Some(TakesBack { generation, migrates }),
+        ..Readiness::default()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::view::sample;
+
+    #[test]
+    fn beside_a_deploy_it_is_the_deploy_that_is_taken_back() {
+        let snapshot = sample::snapshot("deploying");
+        assert_eq!(beside_a_deploy(&snapshot.record), Some(snapshot.readiness));
+        for situation in ["steady", "trial", "rolling back"] {
+            assert_eq!(beside_a_deploy(&sample::snapshot(situation).record), None);
+        }
+        let mut first = sample::snapshot("deploying").record;
+        first.current = None;
+        let ready = beside_a_deploy(&first).unwrap_or_default();
+        assert_eq!((ready.to, ready.takes_back), (None, None));
+        assert_eq!(ready.why_not.as_deref(), Some(FIRST_DEPLOY));
     }
 }

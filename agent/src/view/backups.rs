@@ -12,6 +12,7 @@ use crate::shared::Snapshot;
 
 /// Answer to `backup list --json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct BackupList {
     /// [`FORMAT`].
     pub format: u32,
@@ -25,6 +26,7 @@ pub struct BackupList {
 
 /// One backup.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct BackupRow {
     /// Its name.
     pub id: String,
@@ -64,6 +66,7 @@ pub struct BackupRow {
 
 /// How one has made sure of a backup.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct VerifiedRow {
     /// `restored` or `list`.
     pub how: String,
@@ -79,6 +82,7 @@ pub struct VerifiedRow {
 
 /// What was left beside the database.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Beside {
     /// Its name.
     pub name: String,
@@ -90,6 +94,7 @@ pub struct Beside {
 
 /// What a rollback has taken out of the database.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TakenBackRow {
     /// The operation.
     pub operation: u64,
@@ -114,6 +119,7 @@ pub struct TakenBackRow {
 
 /// The backups, in short.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Backups {
     /// How many there are.
     pub count: usize,
@@ -201,6 +207,7 @@ impl Backups {
 
 /// A backup that cannot be used.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DamagedBackup {
     /// Its name.
     pub id: String,

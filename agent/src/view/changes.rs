@@ -36,6 +36,7 @@ pub(super) fn changes(kind: Kind, plan: &Plan, snapshot: &Snapshot, next: bool) 
         };
         match step {
             Step::Pull { reference, .. } => changes.push(plain(Action::Pull, "image", reference)),
+            Step::Build { reference, .. } => changes.push(plain(Action::Build, "image", reference)),
             Step::CreateNetwork { name, .. } => changes.push(plain(Action::Create, "network", name)),
             Step::CreateVolume { name, .. } => changes.push(plain(Action::Create, "volume", name)),
             Step::PutFiles { changes: files } => changes.extend(files.iter().map(of_file)),

@@ -13,6 +13,7 @@ use crate::shared::Snapshot;
 
 /// An operation under way.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct OperationNow {
     /// Its id.
     pub id: u64,
@@ -43,6 +44,7 @@ pub struct OperationNow {
 
 /// How far a long step is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ProgressNow {
     /// `dumping`, `reading`, `restoring` or `counting`.
     pub stage: String,
@@ -54,6 +56,7 @@ pub struct ProgressNow {
 
 /// What would be done next.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct NextUp {
     /// `fetch`, `deploy`, `heal` or `rollback`.
     pub kind: String,
@@ -63,8 +66,21 @@ pub struct NextUp {
     pub why: String,
 }
 
+/// What failed in passing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Again {
+    /// What it was for: `fetch`, `deploy`, `rollback` or `restore`.
+    pub kind: String,
+    /// Why it failed.
+    pub why: String,
+    /// Not before this it is tried again.
+    pub at: Timestamp,
+}
+
 /// A hold.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Hold {
     /// Since when.
     pub since: Timestamp,
@@ -81,6 +97,7 @@ pub struct Hold {
 
 /// A pause.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Pause {
     /// Who.
     pub by: String,
@@ -94,6 +111,7 @@ pub struct Pause {
 
 /// What a person is asked.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Approval {
     /// What the question is known by; asked anew, it is another one.
     pub id: String,
@@ -113,6 +131,7 @@ pub struct Approval {
 
 /// Whether a rollback is possible right now.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Rollback {
     /// Whether it is.
     pub ready: bool,
@@ -131,6 +150,21 @@ pub struct Rollback {
     /// The revisions that it would leave where they are.
     #[serde(default)]
     pub kept: Vec<String>,
+    /// The deploy under way, which is what it would take back: `to` runs on.
+    #[serde(default)]
+    pub takes_back: Option<TakesBack>,
+}
+
+/// A deploy that a rollback would take back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct TakesBack {
+    /// What it brings up.
+    pub generation: u64,
+    /// Its tag.
+    pub tag: Option<String>,
+    /// Whether it moves the schema: once it has, it is left by a rollback from it.
+    pub migrates: bool,
 }
 
 pub(super) fn operation(snapshot: &Snapshot) -> Option<OperationNow> {
@@ -173,6 +207,17 @@ pub(super) fn operation(snapshot: &Snapshot) -> Option<OperationNow> {
     })
 }
 
+/// What waits for another try; what is due is being tried.
+pub(super) fn again(snapshot: &Snapshot) -> Option<Again> {
+    let again = snapshot.again.as_ref()?;
+    let waits = !snapshot.taken.until(&again.at).is_zero();
+    waits.then(|| Again {
+        kind: again.kind.to_string(),
+        why: again.why.clone(),
+        at: wall(&again.at),
+    })
+}
+
 pub(super) fn rollback(snapshot: &Snapshot) -> Rollback {
     let readiness = &snapshot.readiness;
     Rollback {
@@ -183,6 +228,11 @@ pub(super) fn rollback(snapshot: &Snapshot) -> Rollback {
         destroys: readiness.destroys.clone(),
         one_way: readiness.one_way.clone(),
         kept: readiness.kept.iter().map(ToString::to_string).collect(),
+        takes_back: readiness.takes_back.map(|deploy| TakesBack {
+            generation: deploy.generation.0,
+            tag: tag_of(&snapshot.record, deploy.generation),
+            migrates: deploy.migrates,
+        }),
     }
 }
 

@@ -16,6 +16,7 @@ use crate::took::Took;
 
 /// How long all of a plan that works on the database may take.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Expected {
     /// About so long in all; none where nobody knows.
     pub milliseconds: Option<u64>,

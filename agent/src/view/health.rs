@@ -10,6 +10,7 @@ use crate::shared::Snapshot;
 
 /// The watch over a generation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Trial {
     /// Observed seconds of unbroken health.
     pub healthy_seconds: u64,
@@ -23,10 +24,17 @@ pub struct Trial {
     pub max_seconds: u64,
     /// What has not been said yet.
     pub undecided: Option<String>,
+    /// Observed seconds of fails, the longest of any probe, while they are too few for a verdict; none where none fails.
+    #[serde(default)]
+    pub failing_seconds: Option<u64>,
+    /// How many seconds of failure are too many.
+    #[serde(default)]
+    pub window_seconds: u64,
 }
 
 /// A failure.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Failing {
     /// The first bad sample.
     pub since: Option<Timestamp>,
@@ -44,6 +52,7 @@ pub struct Failing {
 
 /// One failing probe.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct FailingProbe {
     /// Its name.
     pub probe: String,
@@ -55,6 +64,7 @@ pub struct FailingProbe {
 
 /// One probe.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Probe {
     /// Its name.
     pub probe: String,
@@ -84,7 +94,20 @@ pub(super) fn trial(snapshot: &Snapshot, overall: &Overall) -> Option<Trial> {
             Overall::Undecided(why) => Some(why.clone()),
             Overall::Healthy | Overall::Failing { .. } => None,
         },
+        failing_seconds: begun_to_fail(snapshot, overall),
+        window_seconds: snapshot.trial.window.as_secs(),
     })
+}
+
+/// For how long required probes have failed of which none has said so often enough; a failure says itself for how long.
+fn begun_to_fail(snapshot: &Snapshot, overall: &Overall) -> Option<u64> {
+    if matches!(overall, Overall::Failing { .. }) {
+        return None;
+    }
+    let required = snapshot.probes.iter().filter(|policy| policy.required);
+    let records = required.filter_map(|policy| snapshot.record.health.probes.get(&policy.name));
+    let failing = records.filter(|record| record.failing_since.is_some());
+    failing.map(|record| record.seen_failing().as_secs()).max()
 }
 
 pub(super) fn failing(snapshot: &Snapshot, overall: &Overall) -> Option<Failing> {

@@ -4,18 +4,21 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use state::common::Common;
 use state::integrity::{Answer, Look, Seen, Tally};
-use state::journal::{Ending, Entry, Event, OpenOperation, Outcome, Progress};
+use state::journal::{Ending, Entry, Event, Kind, OpenOperation, Operation, Outcome, Progress};
 use state::observed::SchemaHead;
 use state::record::StackRecord;
-use state::release::Generation;
+use state::release::{Generation, GenerationNumber};
 use state::taken_back::{PutIn, Saved};
 
+use super::release::commit_of;
 use super::{FORMAT, wall};
 use crate::shared::Shared;
 
 /// Answer to `history --json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct History {
     /// [`FORMAT`].
     pub format: u32,
@@ -29,11 +32,15 @@ pub struct History {
 
 /// One generation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct GenerationRow {
     /// Its number.
     pub generation: u64,
     /// Its tag; none where it was found running.
     pub tag: Option<String>,
+    /// The first twelve digits of the commit that it was made of, where it comes from a repository.
+    #[serde(default)]
+    pub commit: Option<String>,
     /// Services pinned to a tag of their own.
     pub pins: BTreeMap<String, String>,
     /// `trial`, `good`, `bad` or `superseded`.
@@ -64,6 +71,7 @@ pub struct GenerationRow {
 
 /// One operation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct OperationRow {
     /// Its id.
     pub id: u64,
@@ -71,6 +79,9 @@ pub struct OperationRow {
     pub kind: String,
     /// The generation that it made or restored.
     pub generation: Option<u64>,
+    /// The generation that a rollback has left, where that is known.
+    #[serde(default)]
+    pub left: Option<u64>,
     /// Who asked for it.
     pub by: String,
     /// Why.
@@ -97,6 +108,7 @@ pub struct OperationRow {
 
 /// One integrity check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct CheckRow {
     /// Its name.
     pub name: String,
@@ -108,6 +120,7 @@ pub struct CheckRow {
 
 /// The rows of the database, as far as they were counted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RowsRow {
     /// All that were counted before.
     pub before: Option<u64>,
@@ -121,6 +134,7 @@ pub struct RowsRow {
 
 /// The rows of one table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TableRow {
     /// `schema.table`.
     pub table: String,
@@ -134,6 +148,7 @@ pub struct TableRow {
 
 /// One step of an operation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct StepRow {
     /// In words.
     pub what: String,
@@ -177,6 +192,7 @@ impl GenerationRow {
         Self {
             generation: generation.number.0,
             tag: release.tag.as_ref().map(ToString::to_string),
+            commit: commit_of(release),
             pins: release
                 .pins
                 .iter()
@@ -232,6 +248,7 @@ impl OperationRow {
             id: operation.id,
             kind: operation.kind.to_string(),
             generation: operation.generation.map(|n| n.0),
+            left: left(operation, record).map(|n| n.0),
             by: operation.by.to_string(),
             why: operation.why.clone(),
             begun: wall(&operation.begun),
@@ -244,6 +261,25 @@ impl OperationRow {
             rows: rows(&seen),
         }
     }
+}
+
+/// The generation that a rollback has left: what it leaves becomes bad as it is begun, in the same moment. One that goes on
+/// with an earlier one judges nobody: while it is open, it leaves what is current.
+fn left(operation: &Operation, record: &StackRecord) -> Option<GenerationNumber> {
+    if operation.kind != Kind::Rollback {
+        return None;
+    }
+    let is_left = |generation: &&Common<Generation>| generation.judged.as_ref() == Some(&operation.begun);
+    let judged = record.generations.iter().rev().find(is_left);
+    let is_open = record
+        .operation
+        .as_ref()
+        .is_some_and(|open| open.operation.id == operation.id);
+    let current = record.current.filter(|_| is_open);
+    judged
+        .map(|generation| generation.number)
+        .or(current)
+        .filter(|left| Some(*left) != operation.generation)
 }
 
 /// What was seen of the database before an operation and after it; of a rollback the rows are counted later.

@@ -2,15 +2,18 @@
 
 use serde::{Deserialize, Serialize};
 use state::record::{StackRecord, Standing};
+use state::release::GenerationNumber;
 
 use super::changes::changes;
 use super::expected::{Expected, Past};
+use super::release::{commit_of, shown, tag_of};
 use super::{Approval, FORMAT, ProblemView};
 use crate::reconcile::Foreseen;
 use crate::shared::Snapshot;
 
 /// Answer to `plan --json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PlanView {
     /// [`FORMAT`].
     pub format: u32,
@@ -22,6 +25,12 @@ pub struct PlanView {
     pub running: bool,
     /// The generation that it makes or restores.
     pub generation: Option<u64>,
+    /// Its tag.
+    #[serde(default)]
+    pub tag: Option<String>,
+    /// The first twelve digits of the commit that it is made of, where it comes from a repository.
+    #[serde(default)]
+    pub commit: Option<String>,
     /// Whether a daemon runs that will do it.
     #[serde(default = "yes")]
     pub daemon: bool,
@@ -46,10 +55,13 @@ pub struct PlanView {
 
 /// What is done to something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
     /// It is brought to this host.
     Pull,
+    /// It is made from the repository.
+    Build,
     /// It comes to be.
     Create,
     /// A new one takes the place of the old one.
@@ -62,6 +74,7 @@ pub enum Action {
 
 /// One thing that would change.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PlannedChange {
     /// What is done.
     pub action: Action,
@@ -81,10 +94,29 @@ fn why_not(record: &StackRecord) -> Option<String> {
         return None;
     };
     let tag = record.request.as_ref().map(|request| &request.desired.tag)?;
+    if !record.quarantine.iter().any(|q| q.generation == number)
+        && let Some(hold) = &record.hold
+    {
+        return Some(format!(
+            "{tag} was asked for; nothing is begun, because {}: {}",
+            hold.why, hold.way_out
+        ));
+    }
     Some(format!(
         "{tag} was asked for; it is in quarantine since generation {number} failed: `steadfast retry {}` tries it again",
         record.stack
     ))
+}
+
+/// The tag and the commit of a generation; of one that is not there yet, what is asked for.
+fn release_of(record: &StackRecord, number: GenerationNumber) -> (Option<String>, Option<String>) {
+    if let Some(generation) = record.generation(number) {
+        return (tag_of(record, number), commit_of(&generation.release));
+    }
+    let request = record.request.as_ref();
+    let tag = request.map(|request| &request.desired.tag);
+    let commit = request.and_then(|request| request.commits.get(&request.desired.tag));
+    (tag.map(ToString::to_string), commit.map(shown))
 }
 
 /// What an answer without the field comes from.
@@ -103,6 +135,8 @@ impl PlanView {
             kind: None,
             running: open.is_some(),
             generation: None,
+            tag: None,
+            commit: None,
             daemon: true,
             why: None,
             waits: snapshot.waits.clone(),
@@ -126,6 +160,7 @@ impl PlanView {
         };
         view.kind = Some(kind.to_string());
         view.generation = generation.map(|n| n.0);
+        (view.tag, view.commit) = generation.map(|n| release_of(record, n)).unwrap_or_default();
         view.why = Some(why.clone());
         view.changes = changes(kind, plan, snapshot, open.is_none());
         view.expected = Past::of(kind, plan, snapshot).of_all(plan);

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// One thing wrong with an input file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ProblemView {
     /// `error` or `warning`.
     pub gravity: String,

@@ -5,17 +5,22 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use state::desired::EnvWish;
+use state::name::Commit;
 use state::record::{StackRecord, Standing};
-use state::release::{Generation, GenerationNumber, Request};
+use state::release::{Generation, GenerationNumber, Release, Request};
 
 use super::wall;
 use crate::shared::Shared;
 
 /// What was asked for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Asked {
     /// The tag.
     pub tag: String,
+    /// The first twelve digits of the commit that this is, where releases come from a repository.
+    #[serde(default)]
+    pub commit: Option<String>,
     /// Services pinned to a tag of their own.
     pub services: BTreeMap<String, String>,
     /// `release`, `head` or a revision.
@@ -34,11 +39,15 @@ pub struct Asked {
 
 /// What runs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Running {
     /// Its number.
     pub generation: u64,
     /// Its tag; none where it was found running.
     pub tag: Option<String>,
+    /// The first twelve digits of the commit that it was made of, where it comes from a repository.
+    #[serde(default)]
+    pub commit: Option<String>,
     /// `trial`, `good`, `bad` or `superseded`.
     pub verdict: String,
     /// Since when it has had that verdict.
@@ -51,11 +60,15 @@ pub struct Running {
 
 /// Why what was asked for is not what is kept.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Gap {
     /// The generation that failed.
     pub generation: u64,
     /// Its tag.
     pub tag: Option<String>,
+    /// The first twelve digits of the commit that it was made of, where it comes from a repository.
+    #[serde(default)]
+    pub commit: Option<String>,
     /// Whether its containers ever all ran.
     pub ran: bool,
     /// Why, for people.
@@ -72,6 +85,7 @@ pub(super) fn asked(request: &Request, record: &StackRecord, shared: &Shared) ->
     let desired = &request.desired;
     Asked {
         tag: desired.tag.to_string(),
+        commit: request.commits.get(&desired.tag).map(shown),
         services: desired
             .services
             .iter()
@@ -105,6 +119,7 @@ pub(super) fn running(generation: &Generation, record: &StackRecord) -> Running 
     Running {
         generation: generation.number.0,
         tag: generation.release.tag.as_ref().map(ToString::to_string),
+        commit: commit_of(&generation.release),
         verdict: generation.verdict.to_string(),
         since: wall(since.unwrap_or(&generation.begun)),
         adopted: generation.adopted,
@@ -118,15 +133,20 @@ pub(super) fn gap(record: &StackRecord) -> Option<Gap> {
     };
     let entry = record.quarantine.iter().rev().find(|q| q.generation == number);
     let generation = record.generation(number);
+    // Where nothing is in quarantine it was left for what holds the stack.
+    let hold = record.hold.as_ref().filter(|_| entry.is_none());
     let since = entry
         .map(|q| &q.at)
+        .or(hold.map(|hold| &hold.since))
         .or(generation.and_then(|g| g.judged.as_ref()));
     Some(Gap {
         generation: number.0,
         tag: tag_of(record, number),
+        commit: generation.and_then(|g| commit_of(&g.release)),
         ran: generation.is_some_and(|g| g.applied.is_some()),
         why: entry
             .map(|q| q.why.clone())
+            .or(hold.map(|hold| hold.why.clone()))
             .or(generation.map(|g| g.why.clone()))
             .unwrap_or_default(),
         blame: entry.map(|q| q.blame.to_string()),
@@ -142,4 +162,13 @@ pub(super) fn is_as_asked(record: &StackRecord) -> bool {
 pub(super) fn tag_of(record: &StackRecord, number: GenerationNumber) -> Option<String> {
     let generation = record.generation(number)?;
     generation.release.tag.as_ref().map(ToString::to_string)
+}
+
+/// The commit of a release's own tag, where it comes from a repository.
+pub(super) fn commit_of(release: &Release) -> Option<String> {
+    release.commits.get(release.tag.as_ref()?).map(shown)
+}
+
+pub(super) fn shown(commit: &Commit) -> String {
+    commit.short().to_owned()
 }

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use config::error::{Place, Problem};
+use state::common::Common;
 use state::desired::Desired;
 use state::health::Sample;
 use state::hold::Fact;
@@ -21,12 +22,15 @@ use state::step::{Condition, Step, Target};
 use state::taken_back::{Losses, Saved, TakenBack};
 use state::time::Moment;
 
+#[cfg(test)]
 use super::Status;
 use crate::backup::{Format, How, Listing, Manifest, Verified, Why};
+#[cfg(test)]
 use crate::cli::Reader;
 use crate::database::{Census, CopyKind, DatabaseCopy};
 use crate::engine::EngineInfo;
-use crate::shared::{Difference, Next, Readiness, ServiceView, Shared, Snapshot};
+use crate::recent::Recent;
+use crate::shared::{Again, Difference, Next, Readiness, ServiceView, Shared, Snapshot, TakesBack};
 
 /// 2025-06-02 14:00:00 UTC, a Monday.
 const START: i64 = 1_748_872_800;
@@ -41,6 +45,7 @@ fn ago(seconds: u64) -> Moment {
 }
 
 /// Three seconds after the snapshots were taken, eighty columns wide.
+#[cfg(test)]
 pub(crate) fn reader() -> Reader {
     Reader {
         now: jiff::Timestamp::from_second(START + 3).unwrap(),
@@ -50,11 +55,12 @@ pub(crate) fn reader() -> Reader {
 }
 
 /// With a key that nobody has.
-pub(crate) fn shared() -> Shared {
+pub fn shared() -> Shared {
     Shared::new(HostKey::new([7; 32]))
 }
 
 /// What is shown in a situation.
+#[cfg(test)]
 pub(crate) fn status(situation: &str) -> Status {
     Status::of(&snapshot(situation), &shared(), 1)
 }
@@ -84,6 +90,7 @@ fn request(tag: &str, seconds: u64) -> Request {
         env: Some(Digest::of(b"A=1\n")),
         config: Digest::of(b"compose"),
         spec: Digest::of(b"spec"),
+        commits: [].into(),
         accepted: ago(seconds),
         files: [].into(),
         retries: 0,
@@ -94,6 +101,7 @@ fn generation(n: u64, tag: &str, verdict: Verdict, seconds: u64, why: &str) -> G
     let release = Release {
         tag: Some(tag.parse().unwrap()),
         pins: [].into(),
+        commits: [].into(),
         images: [
             ("api".parse().unwrap(), image(tag)),
             ("web".parse().unwrap(), image(&format!("web {tag}"))),
@@ -124,6 +132,21 @@ fn generation(n: u64, tag: &str, verdict: Verdict, seconds: u64, why: &str) -> G
 
 fn probe() -> ProbePolicy {
     ProbePolicy::new("api-http".parse().unwrap(), "api".parse().unwrap())
+}
+
+/// So many passes, ten seconds apart, the last one so many seconds ago.
+fn answers(many: u64, generation: u64, seconds: u64) -> Common<Recent> {
+    let mut recent = Recent::default();
+    for back in (0..many).rev() {
+        let took = Duration::from_millis(9 + (back * 7) % 11);
+        recent.take(
+            &Sample::Pass,
+            &ago(seconds + back * 10),
+            took,
+            Some(number(generation)),
+        );
+    }
+    recent.into()
 }
 
 fn service(name: &str, tag: &str, health: DockerHealth, seconds: u64) -> ServiceView {
@@ -158,6 +181,7 @@ fn steady() -> Snapshot {
         drift: Vec::new(),
         next: None,
         waits: Vec::new(),
+        again: None,
         problems: Vec::new(),
         schema: Some(Known::Known(SchemaHead::At(["7c1f".parse().unwrap()].into()))),
         services: vec![
@@ -165,13 +189,17 @@ fn steady() -> Snapshot {
             service("web", "v1.5.0", DockerHealth::Healthy, 7180),
         ],
         probes: [probe()].into(),
+        latencies: [(probe().name, Duration::from_millis(12))].into(),
+        recent: [(probe().name, answers(90, 2, 0))].into(),
         trial: TrialPolicy::default(),
+        env_file: "/srv/shop/.env".into(),
         readiness: Readiness {
             to: Some(number(1)),
             why_not: None,
             destroys: Vec::new(),
             one_way: None,
             kept: Vec::new(),
+            takes_back: None,
         },
         progress: None,
         backups: Known::Known(std::sync::Arc::new(backups())),
@@ -185,6 +213,7 @@ fn steady() -> Snapshot {
             version: "20.10.24".into(),
             api: "1.41".into(),
         }),
+        seen: Some(ago(0)),
         taken: ago(0),
     }
 }
@@ -281,7 +310,9 @@ fn deploying() -> Snapshot {
     let mut snapshot = steady();
     let record = &mut snapshot.record;
     record.request = Some(request("v1.6.0", 8));
-    record.resolved = [("registry.example/shop/api:v1.6.0".into(), image("v1.6.0"))].into();
+    record.resolved = [("registry.example/shop/api:v1.6.0".into(), image("v1.6.0"))]
+        .into_iter()
+        .collect();
     record.standing = Standing::Pending;
     let mut third = generation(3, "v1.6.0", Verdict::Trial, 310, "");
     (third.begun, third.applied) = (ago(6), None);
@@ -310,6 +341,12 @@ fn deploying() -> Snapshot {
         open.apply(event.at(&after(ms))).unwrap();
     }
     record.operation = Some(open);
+    snapshot.seen = Some(ago(6));
+    snapshot.readiness.to = Some(number(2));
+    snapshot.readiness.takes_back = Some(TakesBack {
+        generation: number(3),
+        migrates: false,
+    });
     snapshot.target = Some(number(3));
     snapshot.drift = drift();
     snapshot
@@ -357,8 +394,10 @@ fn begun() -> Snapshot {
     record.standing = Standing::Applied(number(3));
     record.generations[2].applied = Some(ago(130));
     record.health = state::health::HealthRecord::default();
+    snapshot.seen = Some(ago(0));
+    snapshot.recent = [(probe().name, answers(90, 2, 140))].into();
     snapshot.drift = Vec::new();
-    snapshot.readiness.to = Some(number(2));
+    snapshot.readiness.takes_back = None;
     snapshot.services = vec![
         service("api", "v1.6.0", DockerHealth::Healthy, 130),
         service("web", "v1.5.0", DockerHealth::Healthy, 7180),
@@ -372,6 +411,23 @@ fn watched(mut snapshot: Snapshot, seconds: u64, sample: &Sample) -> Snapshot {
             .record
             .health
             .take(&probe(), sample.clone(), &ago(at * 10));
+        snapshot.record.health.count(&[probe()], &ago(at * 10));
+        let took = Duration::from_millis(14 + (at * 5) % 9);
+        let recent = snapshot.recent.entry(probe().name).or_default();
+        recent.take(sample, &ago(at * 10), took, Some(number(3)));
+    }
+    snapshot
+}
+
+/// Two fails after health: one too few to be failing.
+fn wavering() -> Snapshot {
+    let mut snapshot = begun();
+    for at in (0..=12).rev() {
+        let answer = match at {
+            0 | 1 => Sample::Fail("GET /health answered 500".into()),
+            _ => Sample::Pass,
+        };
+        snapshot.record.health.take(&probe(), answer, &ago(at * 10));
         snapshot.record.health.count(&[probe()], &ago(at * 10));
     }
     snapshot
@@ -430,6 +486,21 @@ fn not_deployed() -> Snapshot {
     snapshot
 }
 
+/// v1.6.0 was asked for, and its registry cannot be reached.
+fn not_fetched() -> Snapshot {
+    let mut snapshot = steady();
+    let why = "registry.example/shop/api:v1.6.0: dial tcp: lookup registry.example: no such host";
+    snapshot.record.request = Some(request("v1.6.0", 12));
+    snapshot.record.standing = Standing::Pending;
+    snapshot.waits = vec![format!("the next try, in 4s: {why}")];
+    snapshot.again = Some(Again {
+        kind: Kind::Fetch,
+        why: why.into(),
+        at: ago(0).plus(Duration::from_secs(4)),
+    });
+    snapshot
+}
+
 fn held() -> Snapshot {
     let mut snapshot = steady();
     snapshot.record.hold = Some(Hold {
@@ -446,6 +517,7 @@ fn held() -> Snapshot {
         destroys: Vec::new(),
         one_way: None,
         kept: Vec::new(),
+        takes_back: None,
     };
     snapshot
 }
@@ -523,7 +595,7 @@ fn first_contact() -> Snapshot {
         why: "the stack was found running something else than v1.5.0".into(),
         plan: deploy("v1.6.0"),
         because: drift(),
-        resolved: std::collections::BTreeMap::new(),
+        resolved: state::common::Common::default(),
     });
     snapshot
 }
@@ -574,6 +646,7 @@ fn engine_away() -> Snapshot {
     let mut snapshot = steady();
     let why = "the docker engine is not reachable at unix:///var/run/docker.sock: connection refused";
     snapshot.engine = Known::Unknown(why.into());
+    snapshot.seen = Some(ago(45));
     snapshot.services = Vec::new();
     snapshot.schema = Some(Known::Unknown("the engine is away".into()));
     snapshot.waits = vec!["the engine".into()];
@@ -583,6 +656,7 @@ fn engine_away() -> Snapshot {
         destroys: Vec::new(),
         one_way: None,
         kept: Vec::new(),
+        takes_back: None,
     };
     snapshot
 }
@@ -615,6 +689,7 @@ fn rolling_back() -> Snapshot {
     open.operation.generation = Some(number(2));
     open.operation.why = "api failed for 5m: GET /health answered 500".into();
     snapshot.record.operation = Some(open);
+    snapshot.seen = Some(ago(7));
     snapshot.time_left = None;
     snapshot
 }
@@ -623,14 +698,35 @@ fn nothing_yet() -> Snapshot {
     let mut snapshot = steady();
     snapshot.record = StackRecord::new("shop".parse().unwrap());
     snapshot.services = Vec::new();
+    snapshot.seen = None;
     snapshot.target = None;
     snapshot.readiness.to = None;
     snapshot.schema = None;
     snapshot
 }
 
+/// Operations that have ended: one that was taken back, and one that went well.
+#[cfg(feature = "samples")]
+pub fn ended() -> Vec<OpenOperation> {
+    use state::journal::{Ending, Progress};
+    let ended = |snapshot: Snapshot, id: u64, ending: Ending| {
+        let mut open = snapshot.record.operation.unwrap();
+        open.operation.id = id;
+        open.progress = Progress::Ended(ending);
+        open
+    };
+    let undone = Ending::Undone {
+        why: "the port 8080 is taken".into(),
+        passing: false,
+    };
+    vec![
+        ended(taking_back(), 11, undone),
+        ended(deploying(), 10, Ending::Succeeded),
+    ]
+}
+
 /// The snapshot of a situation, by its name.
-pub(crate) fn snapshot(situation: &str) -> Snapshot {
+pub fn snapshot(situation: &str) -> Snapshot {
     match situation {
         "steady" => steady(),
         "deploying" => deploying(),
@@ -642,10 +738,12 @@ pub(crate) fn snapshot(situation: &str) -> Snapshot {
             &Sample::Unknown("the container has only just started".into()),
         ),
         "trial" => watched(begun(), 120, &Sample::Pass),
+        "wavering" => wavering(),
         "failing" => failing(),
         "rolling back" => rolling_back(),
         "rolled back" => rolled_back(),
         "not deployed" => not_deployed(),
+        "not fetched" => not_fetched(),
         "held" => held(),
         "held half-way" => held_half_way(),
         "held for now" => held_for_now(),

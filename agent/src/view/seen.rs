@@ -9,6 +9,7 @@ use crate::shared::{ServiceView, Snapshot};
 
 /// One container, or a service without any.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Service {
     /// The service.
     pub service: String,
@@ -28,6 +29,7 @@ pub struct Service {
 
 /// Where the schema stands.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Schema {
     /// The revisions; empty where nothing was ever migrated.
     pub heads: Vec<String>,
@@ -37,6 +39,7 @@ pub struct Schema {
 
 /// The engine.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Engine {
     /// Whether it answers.
     pub reachable: bool,
@@ -50,6 +53,7 @@ pub struct Engine {
 
 /// One difference.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Diff {
     /// The service.
     pub service: Option<String>,

@@ -82,6 +82,33 @@ fn a_file_replaced_by_a_rename_removed_and_made_again() {
 }
 
 #[test]
+fn a_file_that_comes_into_a_directory() {
+    let (_keep, root) = directory();
+    let conf = root.join("conf");
+    fs::create_dir(&conf).unwrap();
+    let names = |directory: &Path| {
+        let names = fs::read_dir(directory).map_or(0, Iterator::count);
+        names.to_string()
+    };
+    let seen = Arc::new(Mutex::new(None));
+    let (sink, of) = (seen.clone(), conf.clone());
+    let wake = move || *sink.lock().unwrap() = Some(names(&of));
+    let watch = FileWatch::with_look(BTreeSet::from([conf.clone()]), wake, NEVER).unwrap();
+    let reader = Reader { seen, watch };
+    fs::write(conf.join("one"), "").unwrap();
+    reader.sees(Some("1"));
+    fs::write(conf.join(".two"), "").unwrap();
+    reader.sees(Some("2"));
+    fs::remove_file(conf.join("one")).unwrap();
+    reader.sees(Some("1"));
+    fs::remove_dir_all(&conf).unwrap();
+    reader.sees(Some("0"));
+    fs::create_dir(&conf).unwrap();
+    fs::write(conf.join("again"), "").unwrap();
+    reader.sees(Some("1"));
+}
+
+#[test]
 fn a_symbolic_link_swapped_on_the_way() {
     let (_keep, root) = directory();
     let mount = root.join("config");

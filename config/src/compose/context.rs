@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use super::node::{Map, Mark, Node, Value};
+use super::node::{Mark, Node, Value};
 use super::source::Source;
 use super::template::{self, Variables};
 use crate::error::{Place, Problem};
@@ -122,16 +122,28 @@ impl<'a> Context<'a> {
         problems
     }
 
-    /// Puts the variables into every scalar under `node`.
-    pub(crate) fn interpolate(&self, node: &mut Node, path: &str) {
+    /// Puts the variables into every scalar under `node`, which is at `path`: that is as it was when this returns.
+    pub(crate) fn interpolate(&self, node: &mut Node, path: &mut String) {
+        let above = path.len();
         match &mut node.value {
             Value::Null => {}
             Value::Seq(nodes) => {
                 for (i, child) in nodes.iter_mut().enumerate() {
-                    self.interpolate(child, &format!("{path}[{i}]"));
+                    path.push_str(&format!("[{i}]"));
+                    self.interpolate(child, path);
+                    path.truncate(above);
                 }
             }
-            Value::Map(map) => self.interpolate_map(map, path),
+            Value::Map(map) => {
+                for (key, entry) in map {
+                    if above > 0 {
+                        path.push('.');
+                    }
+                    path.push_str(key);
+                    self.interpolate(&mut entry.node, path);
+                    path.truncate(above);
+                }
+            }
             Value::Scalar(scalar) => {
                 if !scalar.text.contains('$') {
                     return;
@@ -140,17 +152,6 @@ impl<'a> Context<'a> {
                 scalar.text = self.expand(&raw, node.mark, path, &BTreeMap::new());
                 scalar.raw = Some(raw);
             }
-        }
-    }
-
-    fn interpolate_map(&self, map: &mut Map, path: &str) {
-        for (key, entry) in map {
-            let path = if path.is_empty() {
-                key.clone()
-            } else {
-                format!("{path}.{key}")
-            };
-            self.interpolate(&mut entry.node, &path);
         }
     }
 

@@ -29,6 +29,13 @@ pub(crate) fn environment(fields: &Fields<'_>) -> BTreeMap<String, Option<EnvVal
         );
         own.remove("");
     }
+    for (name, value) in &own {
+        if value.as_ref().is_some_and(|value| value.contains('\0')) {
+            let key = format!("{}.environment.{name}", fields.path);
+            let message = "a NUL in this value: no environment can hold one";
+            fields.cx.error(fields.mark_of("environment"), &key, message);
+        }
+    }
     let mut from_files = Env::new();
     if let Some(at) = fields.get("env_file") {
         let lookup = |name: &str| {

@@ -6,6 +6,7 @@ use super::context::{Context, FileInfo};
 use super::extends::{self, Extended};
 use super::node::{Mark, Node, Value};
 use super::{merge, yaml};
+use crate::document;
 use crate::error::{Place, Problem, with_sources};
 use crate::read::ReadError;
 
@@ -38,16 +39,15 @@ pub(crate) fn read_yaml(
         path: path.to_owned(),
         base,
     });
-    let Ok(text) = String::from_utf8(text) else {
-        cx.push(Problem::error(
-            Place::file(path),
-            "",
-            "the file is not UTF-8 text",
-        ));
-        return None;
+    let text = match document::text_of(path, &text) {
+        Ok(text) => text,
+        Err(problem) => {
+            cx.push(problem);
+            return None;
+        }
     };
     let mut errors = Vec::new();
-    let parsed = yaml::parse(file, &text, &mut errors);
+    let parsed = yaml::parse(file, text, &mut errors);
     let root = match parsed {
         Ok(root) => Some(root),
         Err(error) => {
@@ -61,7 +61,7 @@ pub(crate) fn read_yaml(
         cx.push(problem);
     }
     let mut root = root?;
-    cx.interpolate(&mut root, "");
+    cx.interpolate(&mut root, &mut String::new());
     match root.value {
         Value::Map(_) => Some(root),
         Value::Null => {

@@ -19,7 +19,7 @@ use crate::read::ReadError;
 pub(crate) fn load(source: &dyn Source, input: &ComposeInput) -> Result<Loaded, Problems> {
     let mut cx = Context::new(source);
     cx.variables = variables(&cx, input);
-    let mut interpolated = BTreeMap::new();
+    let mut mentioned = Mentioned::default();
     let mut spec = None;
     if input.files.is_empty() {
         cx.push(Problem::error(
@@ -29,7 +29,7 @@ pub(crate) fn load(source: &dyn Source, input: &ComposeInput) -> Result<Loaded, 
         ));
     } else if let Some(mut root) = files::read_all(&cx, &input.files, &input.project_dir) {
         override_services(&cx, &mut root, &input.service_overrides);
-        spec = Some(project(&cx, &root, input, &mut interpolated));
+        spec = Some(project(&cx, &root, input, &mut mentioned));
     }
     let failed = cx.has_errors();
     let files = cx.seen.borrow().iter().cloned().collect();
@@ -41,7 +41,8 @@ pub(crate) fn load(source: &dyn Source, input: &ComposeInput) -> Result<Loaded, 
             warnings: problems,
             files,
             yaml,
-            interpolated,
+            interpolated: mentioned.images,
+            interpolated_checks: mentioned.checks,
         }),
         _ => Err(problems),
     }
@@ -107,15 +108,19 @@ fn override_services(
     }
 }
 
+/// Where services mention variables.
+#[derive(Default)]
+struct Mentioned {
+    /// Which ones, in the `image`.
+    images: BTreeMap<ServiceName, BTreeSet<String>>,
+    /// Whether any, in the `healthcheck`.
+    checks: BTreeSet<ServiceName>,
+}
+
 /// Where each service is, and its node.
 type Services<'a> = BTreeMap<ServiceName, (Mark, At<'a>)>;
 
-fn project(
-    cx: &Context<'_>,
-    root: &Node,
-    input: &ComposeInput,
-    interpolated: &mut BTreeMap<ServiceName, BTreeSet<String>>,
-) -> StackSpec {
+fn project(cx: &Context<'_>, root: &Node, input: &ComposeInput, mentioned: &mut Mentioned) -> StackSpec {
     let fields = At {
         cx,
         node: root,
@@ -160,12 +165,17 @@ fn project(
                 .iter()
                 .any(|profile| profile == "*" || service.profiles.contains(profile));
         if active {
-            let image = services
-                .get(name)
-                .and_then(|(_, at)| at.node.get("image"))
-                .and_then(Node::scalar);
-            let raw = image.and_then(|scalar| scalar.raw.as_deref());
-            interpolated.insert(name.clone(), raw.map(template::names).unwrap_or_default());
+            let node = services.get(name).map(|(_, at)| at.node);
+            let image = node.and_then(|node| node.get("image"));
+            let raw = image
+                .and_then(Node::scalar)
+                .and_then(|scalar| scalar.raw.as_deref());
+            let names = raw.map(template::names).unwrap_or_default();
+            mentioned.images.insert(name.clone(), names);
+            let test = node.and_then(|node| node.get("healthcheck")?.get("test"));
+            if test.is_some_and(mentions) {
+                mentioned.checks.insert(name.clone());
+            }
             spec.services.insert(name.clone(), service);
         }
     }
@@ -173,6 +183,18 @@ fn project(
     keep_used(&mut spec, shared);
     cycles(cx, &services, &spec);
     spec
+}
+
+/// Whether a word, or one of a list of them, mentions a variable.
+fn mentions(node: &Node) -> bool {
+    match &node.value {
+        Value::Scalar(scalar) => {
+            let raw = scalar.raw.as_deref();
+            raw.is_some_and(|raw| !template::names(raw).is_empty())
+        }
+        Value::Seq(words) => words.iter().any(mentions),
+        Value::Null | Value::Map(_) => false,
+    }
 }
 
 fn check_name(at: &At<'_>, input: &ComposeInput) {

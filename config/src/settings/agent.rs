@@ -1,13 +1,16 @@
-//! `[agent]`: where the daemon keeps its things, which engine it talks to, who may command it.
+//! `[agent]`: where the daemon keeps its things, and which engine it talks to. Who may command it is `control`'s.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use state::policy::SeverityMatrix;
 use toml::de::DeValue;
 
-use super::word::{AccountName, Host, split_host_port};
+use super::control::{self, ControlSettings};
+use super::word::{Host, split_host_port};
 use crate::fragment::{Fault, Item, Table};
-use crate::validate::{absolute_path, choice, count, duration, name, text};
+use crate::validate::{absolute_path, choice, duration, text};
 
 /// `[agent]`.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,6 +29,8 @@ pub struct AgentSettings {
     pub resync: Duration,
     /// `log`: default `human`.
     pub log: LogFormat,
+    /// `http`: where metrics are told; `None` (`false`): nowhere. Default `127.0.0.1:7878`.
+    pub http: Option<Loopback>,
     /// `[agent.control]`.
     pub control: ControlSettings,
 }
@@ -40,6 +45,7 @@ impl Default for AgentSettings {
             settle: Duration::from_secs(5),
             resync: Duration::from_secs(60),
             log: LogFormat::Human,
+            http: Some(Loopback::default()),
             control: ControlSettings::default(),
         }
     }
@@ -59,6 +65,23 @@ pub enum EngineAddress {
     },
 }
 
+/// An address that only this host reaches. Port 0: the kernel chooses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Loopback(SocketAddr);
+
+impl Loopback {
+    /// The address.
+    pub const fn get(self) -> SocketAddr {
+        self.0
+    }
+}
+
+impl Default for Loopback {
+    fn default() -> Self {
+        Self((Ipv4Addr::LOCALHOST, 7878).into())
+    }
+}
+
 /// How the daemon logs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
@@ -68,26 +91,8 @@ pub enum LogFormat {
     Json,
 }
 
-/// `[agent.control]`: who may act (roll back, pause, approve …) besides root. Everybody who can
-/// open the socket may read.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ControlSettings {
-    /// `act_users`: names or numbers. Default none.
-    pub act_users: Vec<Account>,
-    /// `act_groups`: names or numbers. Default none.
-    pub act_groups: Vec<Account>,
-}
-
-/// A user or a group of this host.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Account {
-    /// By number.
-    Id(u32),
-    /// By name.
-    Name(AccountName),
-}
-
-pub(super) fn read(table: Option<Table<'_>>) -> AgentSettings {
+/// `schema_asks`: as `control::read` has it.
+pub(super) fn read(table: Option<Table<'_>>, policy: &SeverityMatrix, schema_asks: bool) -> AgentSettings {
     let default = AgentSettings::default();
     let Some(mut table) = table else {
         return default;
@@ -96,7 +101,7 @@ pub(super) fn read(table: Option<Table<'_>>) -> AgentSettings {
     let settings = AgentSettings {
         state_dir: table.get("state_dir", absolute_path).unwrap_or(default.state_dir),
         desired: table.get("desired", absolute_path).unwrap_or(default.desired),
-        socket: table.get("socket", absolute_path).unwrap_or(default.socket),
+        socket: table.get("socket", socket).unwrap_or(default.socket),
         engine: table.get("engine", engine).unwrap_or(default.engine),
         settle: table
             .get("settle", duration(Duration::ZERO, 10 * 60 * second))
@@ -110,7 +115,11 @@ pub(super) fn read(table: Option<Table<'_>>) -> AgentSettings {
                 choice(&[("human", LogFormat::Human), ("json", LogFormat::Json)]),
             )
             .unwrap_or(default.log),
-        control: table.table("control").map(control).unwrap_or_default(),
+        http: table.get("http", http).unwrap_or(default.http),
+        control: table
+            .table("control")
+            .map(|table| control::read(table, policy, schema_asks))
+            .unwrap_or_default(),
     };
     if settings.desired.starts_with(&settings.state_dir) {
         let fault = Fault::new(format!(
@@ -123,25 +132,23 @@ pub(super) fn read(table: Option<Table<'_>>) -> AgentSettings {
         );
     }
     warn_of_open_engine(&settings.engine, &table);
-    table.reserved(&["http", "metrics", "notify", "tls"]);
+    table.reserved(&["metrics", "notify", "tls"]);
     table.finish();
     settings
 }
 
-fn control(mut table: Table<'_>) -> ControlSettings {
-    let settings = ControlSettings {
-        act_users: table.list("act_users", account).unwrap_or_default(),
-        act_groups: table.list("act_groups", account).unwrap_or_default(),
-    };
-    table.finish();
-    settings
-}
-
-fn account(item: &Item<'_>) -> Result<Account, Fault> {
-    match item.value {
-        DeValue::Integer(_) => count(0, u32::MAX - 1)(item).map(Account::Id),
-        _ => name(item).map(Account::Name),
+/// The kernel's `sun_path` has 108 bytes, and ends with a zero.
+fn socket(item: &Item<'_>) -> Result<PathBuf, Fault> {
+    const MOST: usize = 107;
+    let path = absolute_path(item)?;
+    let bytes = path.as_os_str().len();
+    if bytes > MOST {
+        let fault = Fault::new(format!(
+            "a socket's path has at most {MOST} bytes, and this one has {bytes}"
+        ));
+        return Err(fault.hint("write a shorter one: \"/run/steadfast/steadfast.sock\""));
     }
+    Ok(path)
 }
 
 fn engine(item: &Item<'_>) -> Result<EngineAddress, Fault> {
@@ -170,6 +177,25 @@ fn engine(item: &Item<'_>) -> Result<EngineAddress, Fault> {
         None => Fault::new(format!("{} is not the address of an engine", item.written())),
     };
     Err(fault.hint(hint))
+}
+
+fn http(item: &Item<'_>) -> Result<Option<Loopback>, Fault> {
+    let hint = "write \"127.0.0.1:7878\", or false for none";
+    let given = match item.value {
+        DeValue::Boolean(no) if !*no => return Ok(None),
+        DeValue::String(given) => given,
+        _ => return Err(Fault::new(format!("expected an address, found {}", item.described())).hint(hint)),
+    };
+    let address = given
+        .parse::<SocketAddr>()
+        .map_err(|_| Fault::new(format!("{} is not an address and a port", item.written())).hint(hint))?;
+    if !address.ip().is_loopback() {
+        let fault = Fault::new(format!("{address} can be reached from other hosts"));
+        return Err(fault.hint(
+            "what runs here is told to whoever asks: keep it on 127.0.0.1, and let a reverse proxy or a tunnel lead there",
+        ));
+    }
+    Ok(Some(Loopback(address)))
 }
 
 fn warn_of_open_engine(engine: &EngineAddress, table: &Table<'_>) {

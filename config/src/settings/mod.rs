@@ -9,24 +9,30 @@ use state::policy::SeverityMatrix;
 
 mod agent;
 mod backup;
+mod control;
 mod database;
 mod integrity;
 mod manual;
 mod migrations;
 mod policy;
 mod probe;
+mod source;
 mod stack;
+mod track;
 mod word;
 
-pub use agent::{Account, AgentSettings, ControlSettings, EngineAddress, LogFormat};
+pub use agent::{AgentSettings, EngineAddress, LogFormat};
 pub use backup::{AfterBackup, BackupSettings, Schedule};
+pub use control::{ACTS, Account, ControlSettings, Named, Party};
 pub use database::{
     Credential, DatabaseAccess, DatabaseSettings, ForeignSessions, PreserveSettings, SecretSource,
 };
 pub use integrity::IntegritySettings;
 pub use migrations::MigrationSettings;
 pub use probe::{HttpTarget, ProbeKind, ProbeSettings, StatusPattern, StatusSet, TcpTarget};
+pub use source::SourceSettings;
 pub use stack::{ComposeFiles, EnvFile, ImageTemplate, Mention, StackSettings};
+pub use track::{FileActionSettings, FileCheckSettings};
 pub use word::{AccountName, Host, HttpUrl, PgName, Profile, VarName};
 
 use crate::document::{self, LoadError};
@@ -65,20 +71,28 @@ pub fn parse(file: &Path, text: &str) -> Result<(Settings, Problems), Problems> 
 }
 
 fn read(mut root: Table<'_>) -> Settings {
-    let agent = agent::read(root.table("agent"));
     let policy = policy::read(root.table("policy"));
     let mut stacks = BTreeMap::new();
+    // What a stack that could not be read would have said is not known: it may ask.
+    let mut schema_asks = false;
     if !root.has("stack") {
         let hint = "add [stack.NAME] with directory = \"/srv/NAME\"; NAME is the Compose project's name";
         root.fault(Fault::new("there is no stack").hint(hint));
     }
     if let Some(table) = root.table("stack") {
         for (name, table) in table.named_tables::<StackName>() {
-            if let Some(stack) = stack::read(name.clone(), table, &policy) {
+            let has_database = table.has("database");
+            let stack = stack::read(name.clone(), table, &policy);
+            schema_asks |= match &stack {
+                Some(stack) if stack.database.is_some() || !has_database => stack.schema_asks(),
+                _ => true,
+            };
+            if let Some(stack) = stack {
                 stacks.insert(name, stack);
             }
         }
     }
+    let agent = agent::read(root.table("agent"), &policy, schema_asks);
     root.reserved(&["notify", "backup", "metrics", "http"]);
     root.finish();
     Settings {

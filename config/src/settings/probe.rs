@@ -142,9 +142,10 @@ const KIND_KEYS: [(&str, &[KindWord]); 6] = [
     ("port", &[KindWord::Http, KindWord::Tcp]),
 ];
 
-/// Reads all probes of a stack; `mention` is told every service that one names.
+/// Reads all probes of a stack, whose failures are borne for `window`; `mention` is told every service that one names.
 pub(super) fn read_all<'d>(
     tables: Vec<Table<'d>>,
+    window: Duration,
     mut mention: impl FnMut(&ServiceName, &Table<'d>),
 ) -> Vec<ProbeSettings> {
     let mut names = BTreeSet::new();
@@ -164,12 +165,12 @@ pub(super) fn read_all<'d>(
             let fault = Fault::new(format!("a second probe with the name \"{written}\""));
             table.fault_at("name", fault.hint("every probe of a stack has its own name"));
         }
-        probes.extend(read(table));
+        probes.extend(read(table, window));
     }
     probes
 }
 
-fn read(mut table: Table<'_>) -> Option<ProbeSettings> {
+fn read(mut table: Table<'_>, window: Duration) -> Option<ProbeSettings> {
     let name_ = table.require("name", "\"api\"", name::<ProbeName>);
     let service = table.require("service", "\"api\"", name::<ServiceName>);
     let kind = table.require("kind", "\"http\"", kind);
@@ -185,10 +186,32 @@ fn read(mut table: Table<'_>) -> Option<ProbeSettings> {
     };
     let complete = policy.is_some() && kind.is_some();
     let policy = read_thresholds(&mut table, policy.unwrap_or_else(fallback));
+    if complete {
+        warn_if_slow(&table, &policy, window);
+    }
     let kind = kind.and_then(|word| read_kind(word, &mut table));
     table.reserved(&["query", "expect", "baseline", "headers", "method"]);
     table.finish();
     complete.then_some(ProbeSettings { policy, kind: kind? })
+}
+
+/// Of several probes it is this one that takes too long: the place is that of what it says itself.
+fn warn_if_slow(table: &Table<'_>, policy: &ProbePolicy, window: Duration) {
+    let seen_after = policy.interval.saturating_mul(policy.fail_after);
+    if seen_after <= window {
+        return;
+    }
+    let (seen, window) = (show_duration(seen_after), show_duration(window));
+    let message = format!(
+        "probe \"{}\" takes {seen} to be failing, and the window is {window}",
+        policy.name
+    );
+    let mut keys = ["interval", "fail_after"].into_iter();
+    let key = keys.find(|key| table.has(key)).unwrap_or("name");
+    table.warn_at(
+        key,
+        Fault::new(message).hint("shorten its interval, or lengthen trial.window"),
+    );
 }
 
 fn kind(item: &Item<'_>) -> Result<KindWord, Fault> {

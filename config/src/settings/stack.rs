@@ -9,6 +9,8 @@ use state::policy::{Approval, FailureAction, Severity, SeverityMatrix, TrialPoli
 
 use super::database::{self, DatabaseSettings};
 use super::probe::{self, ProbeSettings};
+use super::source::{self, SourceSettings};
+use super::track::{self, FileActionSettings, FileCheckSettings, Tracked};
 use super::word::{Profile, VarName};
 use crate::error::{Place, Problem, Problems, did_you_mean};
 use crate::fragment::{Fault, Item, Table};
@@ -31,12 +33,20 @@ pub struct StackSettings {
     pub tag_vars: Vec<VarName>,
     /// `track`: other files that are part of a release. Default none.
     pub track: Vec<PathBuf>,
+    /// `track`, where it ends with a slash: directories of which all files are part of a release. Default none.
+    pub track_below: Vec<PathBuf>,
+    /// What is asked before a version of one of them is used. Default nothing.
+    pub file_checks: Vec<FileCheckSettings>,
+    /// What is done with the containers that see one of them, where that is written. Default: they are made anew.
+    pub file_actions: Vec<FileActionSettings>,
     /// `[stack.NAME.images]`: how a tag reaches a service's image, where not by a variable.
     pub images: BTreeMap<ServiceName, ImageTemplate>,
     /// `[stack.NAME.trial]`.
     pub trial: TrialPolicy,
     /// `[[stack.NAME.probe]]`.
     pub probes: Vec<ProbeSettings>,
+    /// `[stack.NAME.source]`. Default: releases are what is in the directory.
+    pub source: Option<SourceSettings>,
     /// `[stack.NAME.database]`.
     pub database: Option<DatabaseSettings>,
     /// Where services are named, to be compared with the Compose file.
@@ -51,6 +61,12 @@ impl StackSettings {
             .iter()
             .filter(|mention| !known.contains(&mention.service));
         Problems(missing.map(|mention| mention.problem(known)).collect())
+    }
+
+    /// Whether a person may be asked before a rollback because of the schema, whatever the policy says.
+    pub(super) fn schema_asks(&self) -> bool {
+        let tool = self.database.as_ref().and_then(|of| of.migrations.tool.as_ref());
+        tool.is_some_and(|tool| tool.declared.may_ask())
     }
 }
 
@@ -122,6 +138,11 @@ impl ComposeFiles {
     /// The files as they are to be read now; for [`Self::Search`] the disk is looked at. Empty when
     /// the search found nothing.
     pub fn paths(&self) -> Vec<PathBuf> {
+        self.paths_where(&|path| path.exists())
+    }
+
+    /// As [`Self::paths`]; `is_there` says which files there are.
+    pub fn paths_where(&self, is_there: &dyn Fn(&Path) -> bool) -> Vec<PathBuf> {
         match self {
             Self::Listed(paths) => paths.clone(),
             Self::Search(directory) => {
@@ -129,7 +150,7 @@ impl ComposeFiles {
                     names
                         .iter()
                         .map(|name| directory.join(name))
-                        .find(|path| path.exists())
+                        .find(|path| is_there(path))
                 };
                 first(&Self::NAMES).map_or_else(Vec::new, |base| {
                     std::iter::once(base).chain(first(&Self::OVERRIDES)).collect()
@@ -182,8 +203,10 @@ pub(super) fn read(name_: StackName, mut table: Table<'_>, policy: &SeverityMatr
         .map(|images| read_images(&images, &mut mentions))
         .unwrap_or_default();
     let probes = read_probes(&mut table, &trial, &mut mentions);
+    let source = table.table("source").and_then(source::read);
     let database = table.table("database");
     let database = database.map(|database| database::read(database, &base, &mut mentions));
+    let tracked = track::read(&mut table, &base, &mut mentions);
     let stack = StackSettings {
         name: name_,
         compose: read_compose(&mut table, &base),
@@ -194,16 +217,20 @@ pub(super) fn read(name_: StackName, mut table: Table<'_>, policy: &SeverityMatr
         tag_vars: table
             .list("tag_vars", name)
             .unwrap_or_else(|| vec!["TAG".parse().expect("a valid variable name")]),
-        track: table.list("track", track(&base)).unwrap_or_default(),
+        track: track::paths(&tracked, false),
+        track_below: track::paths(&tracked, true),
+        file_actions: tracked.iter().filter_map(|file| file.action.clone()).collect(),
+        file_checks: tracked.into_iter().filter_map(Tracked::check).collect(),
         directory: directory.clone().unwrap_or_default(),
         images,
         trial,
         probes,
+        source,
         database: database.flatten(),
         mentions,
     };
     check_terms(&table, &stack, policy);
-    table.reserved(&["source", "backup", "notify", "drill", "env"]);
+    table.reserved(&["backup", "notify", "drill", "env"]);
     table.finish();
     directory.map(|_| stack)
 }
@@ -220,16 +247,6 @@ fn read_compose(table: &mut Table<'_>, base: &Path) -> ComposeFiles {
             ComposeFiles::Listed(files)
         }
         Some(files) => ComposeFiles::Listed(files),
-    }
-}
-
-fn track(base: &Path) -> impl Fn(&Item<'_>) -> Result<PathBuf, Fault> {
-    move |item| {
-        if item.value.is_table() {
-            let fault = Fault::new("tracked files with a check command are not supported yet");
-            return Err(fault.hint("write the path alone: track = [\"nginx.conf\"]"));
-        }
-        path_in(base)(item)
     }
 }
 
@@ -307,7 +324,7 @@ fn read_probes(
     mentions: &mut Vec<Mention>,
 ) -> Vec<ProbeSettings> {
     let tables = table.tables("probe");
-    let probes = probe::read_all(tables, |service, probe| {
+    let probes = probe::read_all(tables, trial.window, |service, probe| {
         let (place, key) = (probe.place_of("service"), probe.path_of("service"));
         mentions.push(Mention {
             service: service.clone(),
@@ -321,21 +338,6 @@ fn read_probes(
             "probe",
             fault.hint("add [[stack.NAME.probe]] with name, service and kind"),
         );
-    }
-    for probe in &probes {
-        let policy = &probe.policy;
-        let seen_after = policy.interval.saturating_mul(policy.fail_after);
-        if seen_after > trial.window {
-            let (seen, window) = (show_duration(seen_after), show_duration(trial.window));
-            let message = format!(
-                "probe \"{}\" takes {seen} to be failing, and the window is {window}",
-                policy.name
-            );
-            table.warn_at(
-                "probe",
-                Fault::new(message).hint("shorten its interval, or lengthen trial.window"),
-            );
-        }
     }
     probes
 }

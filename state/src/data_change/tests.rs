@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use expect_test::{Expect, expect};
 
-use super::{CarriedTargets, Running, between};
+use super::{CarriedTargets, Running, as_before, between};
 use crate::fixture::{image, service, stack};
 use crate::stack_spec::{Bind, Mount, NamedVolume, StackSpec, TmpfsMount, VolumeSpec};
 
@@ -18,6 +18,8 @@ struct Case {
     told: bool,
     carried: CarriedTargets,
     tagged: bool,
+    /// What runs was never proven, and the other one was before it.
+    trial: bool,
 }
 
 pub(super) fn volume(key: &str, target: &str) -> Mount {
@@ -59,8 +61,12 @@ fn check(change: impl FnOnce(&mut Case), expect: Expect) {
         told: true,
         carried: CarriedTargets::new(),
         tagged: false,
+        trial: false,
     };
     change(&mut case);
+    if case.trial {
+        case.from = as_before(&case.from, &case.to);
+    }
     let images = |db| BTreeMap::from([(service("api"), image(db)), (service("db"), image(db))]);
     let tagged: BTreeSet<_> = case.tagged.then(|| service("db")).into_iter().collect();
     let running = Running {
@@ -223,5 +229,40 @@ fn where_nothing_can_be_compared_nothing_is_guessed() {
             c.to = with(Vec::new());
         },
         expect![""],
+    );
+}
+
+#[test]
+fn what_a_release_on_trial_has_brought_stays_in_its_volume() {
+    let back = |from: Vec<Mount>, to: Vec<Mount>, trial: bool| {
+        move |c: &mut Case| (c.from, c.to, c.trial) = (with(from), with(to), trial)
+    };
+    let rows = || volume("rows", "/data");
+    let more = || vec![rows(), volume("other", "/more/")];
+    check(back(more(), vec![rows()], true), expect![""]);
+    check(back(vec![rows()], Vec::new(), true), expect![""]);
+    check(
+        back(more(), vec![rows()], false),
+        expect!["db: data at /more: volume shop_other → nothing is mounted there"],
+    );
+    // What was there before is asked about as ever.
+    check(
+        back(vec![volume("other", "/data")], vec![rows()], true),
+        expect!["db: data at /data: volume shop_other → volume shop_rows"],
+    );
+    check(
+        back(vec![volume("rows", "/data/sub")], vec![rows()], true),
+        expect!["db: data at /data/sub: volume shop_rows → nothing is mounted there"],
+    );
+    // The older image gets at none of it.
+    let image = |to: Vec<Mount>| {
+        move |c: &mut Case| {
+            (c.to, c.trial, c.image) = (with(to), true, 2);
+        }
+    };
+    check(image(Vec::new()), expect![""]);
+    check(
+        image(vec![rows()]),
+        expect!["db: image 000000000001 → 000000000002, on the data at /data"],
     );
 }

@@ -9,7 +9,7 @@ use expect_test::{Expect, expect};
 
 use super::{Judgement, Reply, answer, judge, span};
 use crate::fixture::{at, generation, image, quarantine, record, release, request, service, stack};
-use crate::health::{HealthRecord, Overall};
+use crate::health::{HealthRecord, Overall, Phase, ProbeRecord};
 use crate::name::{Digest, ImageId, ServiceName};
 use crate::policy::{Severity, TrialPolicy};
 use crate::record::{Answer, Approval, Ask, StackRecord};
@@ -267,6 +267,20 @@ struct Watched {
     crash: Option<(ServiceName, String)>,
 }
 
+/// A record in which `api` has said so last.
+fn said(fails: u32, passes: u32) -> HealthRecord {
+    let probe = ProbeRecord {
+        phase: Phase::Failing,
+        fails,
+        passes,
+        ..ProbeRecord::default()
+    };
+    HealthRecord {
+        probes: [("api".parse().unwrap(), probe)].into(),
+        ..HealthRecord::default()
+    }
+}
+
 fn failing() -> Overall {
     Overall::Failing {
         probes: vec![("api".parse().unwrap(), service("api"), String::from("status 500"))],
@@ -279,7 +293,7 @@ fn verdict(change: impl FnOnce(&mut Watched), expect: Expect) {
     let mut watched = Watched {
         verdict: Verdict::Trial,
         overall: Overall::Healthy,
-        health: HealthRecord::default(),
+        health: said(3, 0),
         crash: None,
     };
     change(&mut watched);
@@ -349,6 +363,26 @@ fn more_than_five_minutes_of_failure_are_too_many() {
             expect!["bad (high): probe api of api: status 500 (failing for 5m 1s)"],
         );
     }
+}
+
+#[test]
+fn nothing_is_gone_back_from_while_it_passes_again() {
+    let long = |health: HealthRecord| {
+        move |w: &mut Watched| {
+            w.overall = failing();
+            w.health = health;
+            w.health.failing_ms = ms(minutes(9));
+            w.health.looked_ms = ms(minutes(40));
+            w.health.watched_ms = ms(minutes(40));
+        }
+    };
+    // It passes, and not yet often enough; nobody has asked since the agent has started.
+    verdict(long(said(0, 1)), expect!["open"]);
+    verdict(long(said(0, 0)), expect!["open"]);
+    verdict(
+        long(said(1, 0)),
+        expect!["bad (high): probe api of api: status 500 (failing for 9m)"],
+    );
 }
 
 #[test]

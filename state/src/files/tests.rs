@@ -17,6 +17,7 @@ fn files(text: &str) -> ReleaseFiles {
             role: Role::Env,
             content: is,
             owner: None,
+            action: Action::Recreate,
         };
         (path, file)
     };
@@ -131,4 +132,54 @@ fn what_is_there_already_is_put_back_where_the_release_is_taken_back() {
     };
     assert_eq!((&change.from, &change.to), (&content("1"), &content("2")));
     assert_eq!(put_already(&wanted, &before, &disk("conf=3")), []);
+}
+
+/// `name=content` each, tracked, below a directory `d` of the release; or the same without it.
+fn tracked(text: &str, whole: bool) -> ReleaseFiles {
+    let mut all = files(text);
+    for file in all.values_mut() {
+        file.role = Role::Tracked;
+    }
+    let directory = ReleaseFile {
+        role: Role::Directory,
+        content: None,
+        owner: None,
+        action: Action::Recreate,
+    };
+    all.extend(whole.then(|| (PathBuf::from("/srv/d"), directory)));
+    all
+}
+
+#[test]
+fn what_lies_below_a_directory_comes_and_goes_with_the_release() {
+    let old = tracked("d/a=1 d/gone=1", true);
+    let new = tracked("d/a=2 d/new=2", true);
+    let put = |wanted: &ReleaseFiles, own: &ReleaseFiles, on_disk: &str| {
+        let changes = to_put(wanted, own, &Placed::new(), &disk(on_disk));
+        let words: Vec<String> = changes.iter().map(ToString::to_string).collect();
+        words.join(", ")
+    };
+    let on_disk = "d/a=2 d/gone=- d/new=2";
+    assert_eq!(
+        put(&old, &new, on_disk),
+        "/srv/d/a back, /srv/d/gone again, /srv/d/new away"
+    );
+    // What nobody has taken up is somebody's edit.
+    assert_eq!(put(&old, &old, "d/a=1 d/gone=1 d/new=2"), "");
+    // A release of a time in which the directory was not tracked says nothing of what it does not know.
+    assert_eq!(put(&tracked("d/a=1", false), &new, on_disk), "/srv/d/a back");
+    let taken_back: Vec<String> = put_already(&new, &old, &disk(on_disk))
+        .iter()
+        .map(|change| change.back().to_string())
+        .collect();
+    assert_eq!(
+        taken_back,
+        ["/srv/d/a back", "/srv/d/gone again", "/srv/d/new away"]
+    );
+    let others = [PathBuf::from("/srv/d/new"), PathBuf::from("/srv/other")];
+    let paths: Vec<String> = paths_of(&old, &others)
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect();
+    assert_eq!(paths, ["/srv/d/a", "/srv/d/gone", "/srv/d/new"]);
 }

@@ -260,7 +260,7 @@ fn only_what_was_started_can_have_failed_after_its_start() {
     operation.plan.steps.extend([start, watch]);
     let check = |index: usize, expected| {
         let mut open = OpenOperation::new(operation.clone());
-        open.events = vec![failed(index).at(&crate::fixture::at(0))];
+        open.events = vec![failed(index).at(&crate::fixture::at(0))].into();
         assert_eq!(open.failed_after_a_start(), expected, "step {index}");
     };
     check(0, false);
@@ -302,7 +302,7 @@ proptest! {
                 prop_assert_eq!(&live, &before);
             }
         }
-        let replayed = OpenOperation::replay(operation(steps), live.events.clone()).unwrap();
+        let replayed = OpenOperation::replay(operation(steps), live.events.iter().cloned()).unwrap();
         prop_assert_eq!(&replayed, &live);
         let text = serde_json::to_string(&live).unwrap();
         prop_assert_eq!(serde_json::from_str::<OpenOperation>(&text).unwrap(), live);

@@ -54,20 +54,31 @@ impl Reader<'_> {
             approval: row.approval,
             health: health.unwrap_or_default(),
             restored: row.restored,
-            rollbacks: self.rollbacks(name)?,
-            adopted: self.map("SELECT container, hash FROM adopted WHERE stack = ?1", name)?,
-            resolved: self.map("SELECT reference, image FROM resolved WHERE stack = ?1", name)?,
-            carried: self.map("SELECT place, volume FROM carried WHERE stack = ?1", name)?,
+            rollbacks: self.rollbacks(name)?.into(),
+            adopted: self
+                .map("SELECT container, hash FROM adopted WHERE stack = ?1", name)?
+                .into(),
+            resolved: self
+                .map("SELECT reference, image FROM resolved WHERE stack = ?1", name)?
+                .into(),
+            carried: self
+                .map("SELECT place, volume FROM carried WHERE stack = ?1", name)?
+                .into(),
             let_go: row.let_go,
             barred: row.barred,
+            unseen: row.unseen,
             written: row.written,
             taken_back: row.taken_back,
             placed: row.placed,
             replaced: row.replaced,
+            built: row.built,
+            imported: row.imported,
             histories: self
-                .by_image::<History, _>("SELECT format, value, image FROM history WHERE stack = ?1", name)?,
+                .by_image::<History, _>("SELECT format, value, image FROM history WHERE stack = ?1", name)?
+                .into(),
             losses: self
-                .by_image::<Losses, _>("SELECT format, value, image FROM loss WHERE stack = ?1", name)?,
+                .by_image::<Losses, _>("SELECT format, value, image FROM loss WHERE stack = ?1", name)?
+                .into(),
         }))
     }
 

@@ -9,12 +9,13 @@ use serde::de::DeserializeOwned;
 
 use super::{LedgerError, schema};
 use crate::common::Common;
+use crate::env_version::Imported;
 use crate::files::{Placed, Replaced};
 use crate::health::HealthRecord;
 use crate::journal::{Entry, Operation};
 use crate::migrations::History;
-use crate::name::{ImageId, ServiceName};
-use crate::record::{Act, Approval, Hold, Pause, Restored, Standing};
+use crate::name::{Digest, ImageId, ServiceName};
+use crate::record::{Act, Approval, Hold, Pause, Restored, Standing, UnseenMigration};
 use crate::release::{Generation, Quarantine, Request};
 use crate::taken_back::{AllTakenBack, Losses};
 use crate::time::Moment;
@@ -41,14 +42,20 @@ pub(super) struct StackRow {
     pub(super) let_go: Option<Moment>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) barred: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) unseen: Option<UnseenMigration>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub(super) written: BTreeMap<ServiceName, ImageId>,
+    pub(super) written: Common<BTreeMap<ServiceName, ImageId>>,
     #[serde(default, skip_serializing_if = "is_empty")]
     pub(super) taken_back: Common<AllTakenBack>,
     #[serde(default, skip_serializing_if = "Placed::is_empty")]
     pub(super) placed: Placed,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(super) replaced: Vec<Replaced>,
+    pub(super) replaced: Common<Vec<Replaced>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) built: Common<Vec<(Digest, ImageId)>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) imported: Common<Vec<Imported>>,
 }
 
 fn is_empty(taken_back: &Common<AllTakenBack>) -> bool {

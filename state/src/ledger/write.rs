@@ -137,10 +137,13 @@ impl Writer<'_> {
             restored: record.restored.clone(),
             let_go: record.let_go.clone(),
             barred: record.barred,
+            unseen: record.unseen.clone(),
             written: record.written.clone(),
             taken_back: record.taken_back.clone(),
             placed: record.placed.clone(),
             replaced: record.replaced.clone(),
+            built: record.built.clone(),
+            imported: record.imported.clone(),
         };
         self.run(
             sql,
@@ -404,8 +407,13 @@ fn same_stack_row(a: &StackRecord, b: &StackRecord) -> bool {
         && a.restored == b.restored
         && a.let_go == b.let_go
         && a.barred == b.barred
+        && a.unseen == b.unseen
         && a.written == b.written
         && a.taken_back == b.taken_back
+        && a.built == b.built
+        && a.placed == b.placed
+        && a.replaced == b.replaced
+        && a.imported == b.imported
 }
 
 fn standing(standing: &Standing) -> String {

@@ -13,7 +13,7 @@ use crate::migration_tool::Migration;
 use crate::name::Digest;
 use crate::observed::SchemaHead;
 use crate::plan::Plan;
-use crate::record::{Change, StackRecord};
+use crate::record::{Change, StackRecord, Standing, UnseenMigration};
 use crate::release::{Author, GenerationNumber, Verdict};
 use crate::schema_fit::{Direction, SchemaMove};
 use crate::step::Step;
@@ -293,4 +293,58 @@ fn what_could_not_be_taken_back_is_said_in_the_hold() {
     check(1, Direction::Down, true);
     check(1, Direction::Up, false);
     check(2, Direction::Down, false);
+}
+
+/// What was found of the schema when somebody looked, after a migration whose end nobody had seen.
+#[track_caller]
+fn looked(is: u64, kind: Kind, standing: Standing, expected: &str) {
+    let mark = |n: u64| SchemaMark {
+        head: SchemaHead::NoTable,
+        fingerprint: Digest::of(&n.to_be_bytes()),
+    };
+    let mut record = lived();
+    record.standing = standing;
+    record.unseen = Some(UnseenMigration {
+        operation: 7,
+        kind,
+        before: mark(1),
+    });
+    let mut open = OpenOperation::new(Operation {
+        id: 8,
+        kind: Kind::Heal,
+        generation: record.current,
+        request: request(2).id(),
+        by: Author::Agent,
+        why: String::new(),
+        begun: at(0),
+        plan: Plan::of(vec![Step::OpenDatabase]),
+    });
+    let outcome = Outcome::Schema(mark(is));
+    for event in [Event::Started { index: 0 }, Event::Done { index: 0, outcome }] {
+        open.apply(event.at(&at(0))).unwrap();
+    }
+    let changes = ended(&record, &open, &Halt::Done, &at(9));
+    assert!(changes.contains(&Change::Unseen(None)), "{changes:?}");
+    let words = changes.iter().filter_map(|change| match change {
+        Change::Hold(Some(hold)) => Some(format!("held, {}", &hold.way_out[..47])),
+        Change::Stand(standing) => Some(format!("{standing:?}")),
+        _ => None,
+    });
+    assert_eq!(words.collect::<Vec<_>>().join("; "), expected);
+}
+
+#[test]
+fn what_a_migration_has_left_is_told_and_nothing_goes_on_from_it_by_itself() {
+    let applied = || Standing::Applied(GenerationNumber(1));
+    looked(1, Kind::Deploy, Standing::Pending, "");
+    let retry = "held, see what is there; then `steadfast retry`, whic";
+    looked(
+        2,
+        Kind::Deploy,
+        Standing::Pending,
+        &format!("Quarantined(GenerationNumber(2)); {retry}"),
+    );
+    looked(2, Kind::Deploy, applied(), retry);
+    let back = "held, see what is there; then `steadfast rollback`, w";
+    looked(2, Kind::Rollback, applied(), back);
 }

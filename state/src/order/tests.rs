@@ -5,11 +5,13 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::{answer, drop_rows, end_of_pause, put_in, retry, taken_up};
+use super::{answer, drop_rows, end_of_pause, give, put_in, retry, taken_up};
+use crate::files::{Given, Placed, ReleaseFile, Role};
 use crate::fixture::{at, generation, quarantine, record, release, request};
 use crate::health::HealthRecord;
 use crate::hold::Hold;
 use crate::journal::{Kind, Operation};
+use crate::name::Digest;
 use crate::plan::Plan;
 use crate::record::{Act, Answer, Approval, Ask, Change, Pause, StackRecord, Standing};
 use crate::release::{Author, Blame, GenerationNumber, Verdict};
@@ -246,4 +248,101 @@ fn rows_that_are_kept_are_put_in_or_dropped_once() {
     assert!(record.taken_back[&1].is_dropped() && record.taken_back[&1].is_over());
     assert!(drop_rows(&record, 1, act("drop-rows")).is_err());
     assert!(put_in(&record, 1).is_err());
+}
+
+fn content(text: &str) -> Digest {
+    Digest::of(text.as_bytes())
+}
+
+/// `.env`: asked for as `bad`, which was left; generation 1 runs, and has `good`, which the agent has put there.
+fn rolled_back() -> StackRecord {
+    let mut record = paused();
+    let file = |text: &str| ReleaseFile {
+        role: Role::Env,
+        content: Some(content(text)),
+        owner: None,
+        action: crate::files::Action::Recreate,
+    };
+    let request = record.request.as_mut().unwrap();
+    request.files = [("/srv/.env".into(), file("bad"))].into();
+    record.generations[0].files = [("/srv/.env".into(), file("good"))].into();
+    record.placed = Placed::from([("/srv/.env".into(), vec![Some(content("good"))])]);
+    record
+}
+
+fn given(from: &str, to: &str) -> Given {
+    Given {
+        path: "/srv/.env".into(),
+        role: Role::Env,
+        from: Some(content(from)),
+        to: content(to),
+        at: at(500),
+    }
+}
+
+#[track_caller]
+fn check_give(
+    record: &StackRecord,
+    (from, to): (&str, &str),
+    pin: Option<&str>,
+    expected: Result<usize, &str>,
+) {
+    let id = "0b6f4e03b952".parse().unwrap();
+    let pin = pin.map(|pin| pin.parse().unwrap());
+    let done = give(
+        record,
+        given(from, to),
+        true,
+        (&id, pin.as_ref()),
+        act("env-restore"),
+    );
+    let done = done.map(|changes| changes.len()).map_err(|refused| refused.why);
+    assert_eq!(done, expected.map_err(String::from));
+}
+
+#[test]
+fn what_a_person_has_put_back_is_theirs() {
+    let mut record = rolled_back();
+    // As it was put back by the agent: nothing has to be written, and it is theirs all the same.
+    check_give(&record, ("good", "good"), None, Ok(2));
+    let changes = give(
+        &record,
+        given("good", "good"),
+        true,
+        (&"0b6f4e03b952".parse().unwrap(), None),
+        act("env-restore"),
+    );
+    let after = after(record.clone(), &changes.unwrap());
+    assert_eq!(after.placed, Placed::new());
+    assert_eq!(*after.replaced, []);
+    // What is there is the agent's until another version is written.
+    let changes = [Change::Give(Box::new(given("good", "older")))];
+    let mut both = record.clone();
+    both.placed
+        .get_mut(std::path::Path::new("/srv/.env"))
+        .unwrap()
+        .push(Some(content("older")));
+    let interrupted = self::after(both, &changes);
+    assert_eq!(interrupted.placed, record.placed);
+    assert_eq!(interrupted.replaced.len(), 1);
+    // What was left would be put back at once.
+    let words = "0b6f4e03b952 is what is asked for already, and was left for what runs";
+    check_give(&record, ("good", "bad"), None, Err(words));
+    record.standing = Standing::Applied(GenerationNumber(2));
+    check_give(&record, ("good", "bad"), None, Ok(2));
+    check_give(&record, ("bad", "bad"), None, Ok(0));
+}
+
+#[test]
+fn nothing_is_put_back_against_a_pin_an_operation_or_a_stack_that_was_let_go() {
+    let mut record = rolled_back();
+    let words = "desired.toml pins /srv/.env to 93aa0000: anything else is put back";
+    check_give(&record, ("good", "older"), Some("93aa0000"), Err(words));
+    check_give(&record, ("good", "older"), Some("0b6f4e03"), Ok(2));
+    record.let_go = Some(at(1));
+    let words = "the stack was let go: desired.toml has no entry for it";
+    check_give(&record, ("good", "older"), None, Err(words));
+    record.let_go = None;
+    busy(&mut record);
+    check_give(&record, ("good", "older"), None, Err("a heal is under way"));
 }

@@ -66,7 +66,8 @@ impl Planner<'_> {
                 started.push(target);
             }
             for writer in self.writers.iter().filter(|w| w.summary.service == *name) {
-                steps.extend(start_writer(&self.wanted.spec, writer));
+                let untouched = !self.reads_other_files(name);
+                steps.extend(start_writer(&self.wanted.spec, writer, untouched));
             }
             let need = self.need_of(name, drift);
             for target in &started {

@@ -58,7 +58,7 @@ pub fn restore(dump: Dumped, ground: &Restoring<'_>) -> Result<Plan, DependencyC
     steps.extend(
         writers
             .iter()
-            .flat_map(|writer| start_writer(ground.spec, writer)),
+            .flat_map(|writer| start_writer(ground.spec, writer, true)),
     );
     steps.extend(writers.iter().filter_map(|writer| give_back(writer)));
     Ok(Plan::of(steps))

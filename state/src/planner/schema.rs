@@ -252,8 +252,8 @@ pub(super) fn stop_writer(spec: &StackSpec, detail: &ContainerDetail) -> Vec<Ste
     steps
 }
 
-/// It is started again.
-pub(super) fn start_writer(spec: &StackSpec, detail: &ContainerDetail) -> Vec<Step> {
+/// It is started again. `untouched`: the release gives it nothing else than it had.
+pub(super) fn start_writer(spec: &StackSpec, detail: &ContainerDetail, untouched: bool) -> Vec<Step> {
     let (target, service) = (
         Target::Existing(detail.summary.id.clone()),
         &detail.summary.service,
@@ -269,7 +269,7 @@ pub(super) fn start_writer(spec: &StackSpec, detail: &ContainerDetail) -> Vec<St
             service: service.clone(),
             until: Condition::Running,
             within: RUNNING_WITHIN,
-            untouched: true,
+            untouched,
         },
     ]
 }

@@ -10,14 +10,16 @@ use std::collections::BTreeMap;
 
 use expect_test::{Expect, expect};
 
+use crate::files::{Action, FileChange, ReleaseFile, ReleaseFiles, Role, Signal};
 use crate::fixture::{container, depend, image, service};
 use crate::instead::{ManualSql, instead_of};
 use crate::journal::Kind;
+use crate::name::Digest;
 use crate::observed::{Carried, ContainerState};
 use crate::schema_fit::Direction;
 use crate::stack_spec::{
-    Attachment as Wish, Condition, Deploy, Healthcheck, NamespaceMode, Nanos, NetworkSpec, Networking,
-    OnUpdateFailure, RestartPolicy, ServiceSpec, UpdateConfig, VolumeSpec,
+    Attachment as Wish, Bind, Condition, Deploy, Healthcheck, Mount, NamespaceMode, Nanos, NetworkSpec,
+    Networking, OnUpdateFailure, RestartPolicy, ServiceSpec, UpdateConfig, VolumeSpec,
 };
 use crate::step::{Step, Target};
 use case::{Case, listen, on_data, start_first};
@@ -102,6 +104,141 @@ fn an_image_that_is_held_already_is_no_step() {
             .count()
     };
     assert_eq!((keeps(&[]), keeps(&[1]), keeps(&[1, 2, 3])), (2, 1, 0));
+}
+
+/// Before anything stops, and where the names that it may ask for run; not where it was proven, or stays as it is.
+#[test]
+fn a_file_is_checked_before_anything_stops() {
+    let case = || Case::new(&[("api", &[]), ("web", &["api"])]).checked_in("web");
+    let steps = |case: Case| case.plan().unwrap().steps;
+    let at = |steps: &[Step], is: &dyn Fn(&Step) -> bool| steps.iter().position(is);
+    let is_check = |step: &Step| matches!(step, Step::CheckFile { .. });
+    let is_keep = |step: &Step| matches!(step, Step::KeepImage { .. });
+    let differs = steps(case().differs(0xa, "api").differs(0xb, "web"));
+    let asked = at(&differs, &is_check).unwrap();
+    assert_eq!(
+        Some(asked),
+        differs.iter().rposition(is_keep).map(|last| last + 1)
+    );
+    assert!(differs[..asked].iter().all(Step::is_harmless));
+    let missing = steps(case().missing("api").differs(0xb, "web"));
+    let starts = |of: &'static str| move |step: &Step| matches!(step, Step::Start { service: started, .. } if *started == service(of));
+    let of = |is: &dyn Fn(&Step) -> bool| at(&missing, is).unwrap();
+    assert!(of(&starts("api")) < of(&is_check) && of(&is_check) < of(&starts("web")));
+    for none in [
+        case().differs(0xa, "api"),
+        case().differs(0xb, "web").kind(Kind::Rollback),
+        case().differs(0xb, "web").kind(Kind::Heal),
+    ] {
+        assert_eq!(at(&steps(none), &is_check), None);
+    }
+}
+
+/// Whoever reads one file may read all of them.
+#[test]
+fn a_check_sees_all_tracked_files_of_its_service_as_the_release_has_them() {
+    let of = |role, content: Option<&[u8]>| ReleaseFile {
+        role,
+        content: content.map(Digest::of),
+        owner: None,
+        action: crate::files::Action::Recreate,
+    };
+    let mut case = Case::new(&[("web", &[])])
+        .spec("web", |web| {
+            web.volumes = ["/srv/shop/nginx.conf", "/srv/shop/conf.d"]
+                .map(|source| {
+                    Mount::Bind(Bind {
+                        source: source.into(),
+                        ..Bind::default()
+                    })
+                })
+                .into();
+        })
+        .checked_in("web")
+        .differs(0xb, "web");
+    case.wanted.files = ReleaseFiles::from([
+        ("/srv/shop/.env".into(), of(Role::Env, Some(b"env"))),
+        ("/srv/shop/nginx.conf".into(), of(Role::Tracked, Some(b"nginx"))),
+        (
+            "/srv/shop/conf.d/api.conf".into(),
+            of(Role::Tracked, Some(b"api")),
+        ),
+        ("/srv/shop/other.conf".into(), of(Role::Tracked, Some(b"other"))),
+    ]);
+    case.files = vec![FileChange {
+        path: "/srv/shop/conf.d/gone.conf".into(),
+        role: Role::Tracked,
+        from: Some(Digest::of(b"gone")),
+        to: None,
+        owner: None,
+        action: crate::files::Action::Recreate,
+        theirs: true,
+        gives_back: false,
+        written: None,
+    }];
+    let steps = case.plan().unwrap().steps;
+    let seen = steps.iter().find_map(|step| match step {
+        Step::CheckFile { content, beside, .. } => Some((content.clone(), beside.clone())),
+        _ => None,
+    });
+    let beside = [
+        ("/srv/shop/conf.d/api.conf".into(), Some(Digest::of(b"api"))),
+        ("/srv/shop/conf.d/gone.conf".into(), None),
+    ];
+    assert_eq!(seen, Some((Some(Digest::of(b"nginx")), beside.into())));
+}
+
+/// What stays for a changed file reads it again by what its operator has written, in both directions.
+#[test]
+fn a_container_stays_for_a_file_that_it_reads_again() {
+    let changed = |action| {
+        let mut case = Case::new(&[("db", &[]), ("web", &["db"])])
+            .spec("web", |web| {
+                web.volumes = vec![Mount::Bind(Bind {
+                    source: "/srv/shop/conf.d".into(),
+                    target: String::from("/etc/conf.d"),
+                    ..Bind::default()
+                })];
+            })
+            .inspected(0xb, "shop-web-1", "web", |_| {})
+            .checked_in("web");
+        case.kept = [image(1), image(2)].into();
+        case.files = vec![FileChange {
+            path: "/srv/shop/conf.d/site.conf".into(),
+            role: Role::Tracked,
+            from: Some(Digest::of(b"old")),
+            to: Some(Digest::of(b"new")),
+            owner: None,
+            theirs: true,
+            gives_back: false,
+            action,
+            written: None,
+        }];
+        case
+    };
+    check(
+        changed(Action::Signal(Signal::Hup)),
+        expect![[r#"
+            1. check /srv/shop/nginx.conf by `nginx -t` in image 000000000002 of web
+            2. send SIGHUP to web (00000000000b), should this be taken back
+            3. put /srv/shop/conf.d/site.conf back
+            4. send SIGHUP to web (00000000000b)
+            5. see that web (00000000000b) has /etc/conf.d/site.conf of the release
+            6. let go of images that nobody needs (2 kept)"#]],
+    );
+    check(
+        changed(Action::Restart),
+        expect![[r#"
+            1. check /srv/shop/nginx.conf by `nginx -t` in image 000000000002 of web
+            2. hold back the restart policy of 00000000000b
+            3. stop web (00000000000b), by force after 10 s
+            4. put /srv/shop/conf.d/site.conf back
+            5. start web (00000000000b)
+            6. wait until web runs, at most 20 s
+            7. see that web (00000000000b) has /etc/conf.d/site.conf of the release
+            8. give 00000000000b its restart policy (Always)
+            9. let go of images that nobody needs (2 kept)"#]],
+    );
 }
 
 #[test]

@@ -226,7 +226,7 @@ fn what_was_before_this_boot_counts_until_the_boot_is_as_old_as_the_span() {
                 boot_id: "the boot before".into(),
             };
             c.now = now;
-            c.record.rollbacks = vec![(request(2).id(), then); 2];
+            c.record.rollbacks = vec![(request(2).id(), then); 2].into();
         }
     };
     check(

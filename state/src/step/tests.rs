@@ -110,8 +110,41 @@ fn every_step_says_how_it_is_taken_back() {
         expect!["keep image 000000000002 / nothing"],
     );
     check(
+        Step::CheckFile {
+            path: "/srv/shop/nginx.conf".into(),
+            content: None,
+            beside: std::collections::BTreeMap::new(),
+            service: service("web"),
+            image: image(2),
+            command: vec![String::from("nginx"), String::from("-t")],
+            within: Duration::from_secs(60),
+        },
+        expect!["check /srv/shop/nginx.conf by `nginx -t` in image 000000000002 of web / nothing"],
+    );
+    check(
         Step::Remove { target: old() },
         expect!["remove 00000000000a / nothing"],
+    );
+}
+
+/// What is taken back last is sent when the files are there again.
+#[test]
+fn a_signal_is_sent_in_both_directions() {
+    let signal = |back| Step::Signal {
+        target: old(),
+        service: service("web"),
+        signal: crate::files::Signal::Hup,
+        back,
+    };
+    check(
+        signal(true),
+        expect![[
+            "send SIGHUP to web (00000000000a), should this be taken back / send SIGHUP to web (00000000000a)"
+        ]],
+    );
+    check(
+        signal(false),
+        expect!["send SIGHUP to web (00000000000a) / nothing"],
     );
 }
 

@@ -29,6 +29,8 @@ pub enum Trap {
 pub const fn word(step: &Step) -> &'static str {
     match step {
         Step::Pull { .. } => "pull",
+        Step::FetchSource { .. } => "fetch_source",
+        Step::Build { .. } => "build",
         Step::KeepImage { .. } => "keep_image",
         Step::ReleaseImages { .. } => "release_images",
         Step::CreateNetwork { .. } => "create_network",
@@ -64,6 +66,9 @@ pub const fn word(step: &Step) -> &'static str {
         Step::ApplySql { .. } => "apply_sql",
         Step::PutBack => "put_back",
         Step::PutFiles { .. } => "put_files",
+        Step::CheckFile { .. } => "check_file",
+        Step::Signal { .. } => "signal",
+        Step::CompareFiles { .. } => "compare_files",
     }
 }
 
@@ -196,6 +201,8 @@ pub struct Points {
     inner: Arc<Mutex<Inner>>,
     ledger: PathBuf,
     engine: Engine,
+    /// The stack.
+    name: String,
 }
 
 impl Points {
@@ -205,6 +212,7 @@ impl Points {
             inner: Arc::default(),
             ledger: lab.path("state/ledger.db"),
             engine: lab.engine.clone(),
+            name: lab.name.clone(),
         };
         let (at_calls, at_transactions) = (points.clone(), points.clone());
         lab.proxy.watch(Arc::new(move |moment, call: &Call| {
@@ -298,7 +306,7 @@ impl Points {
         *inner.passed.entry(point.clone()).or_default() += 1;
         if inner.strikes && point.ends_with(".watch.started") {
             inner.strikes = false;
-            if let Err(error) = strike(&self.engine, operation) {
+            if let Err(error) = strike(&self.engine, &self.name, operation) {
                 eprintln!("the new containers were not struck: {error:#}");
             }
         }
@@ -329,10 +337,11 @@ impl Points {
     }
 }
 
-/// Kills what an operation has made.
-fn strike(engine: &Engine, operation: u64) -> Result<()> {
-    let label = format!("label=io.steadfast.operation={operation}");
-    let made = engine.docker(&["ps", "-q", "--filter", &label])?;
+/// Kills what an operation has made; others on this engine count from one as well.
+fn strike(engine: &Engine, stack: &str, operation: u64) -> Result<()> {
+    let of = format!("label=com.docker.compose.project={stack}");
+    let by = format!("label=io.steadfast.operation={operation}");
+    let made = engine.docker(&["ps", "-q", "--filter", &of, "--filter", &by])?;
     let mut words = vec!["kill"];
     words.extend(made.lines());
     ensure!(words.len() > 1, "operation {operation} has made nothing");

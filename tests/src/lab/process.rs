@@ -50,7 +50,7 @@ pub fn steadfast_bin() -> Result<PathBuf> {
         .context("the program is not built: `cargo build -p steadfast`, or set STEADFAST_BIN")
 }
 
-fn program(words: &[&str], config: &Path) -> Result<Vec<std::ffi::OsString>> {
+pub(super) fn program(words: &[&str], config: &Path) -> Result<Vec<std::ffi::OsString>> {
     let mut line = vec![steadfast_bin()?.into_os_string()];
     line.extend(words.iter().map(Into::into));
     line.extend(["--config".into(), config.into()]);
@@ -76,7 +76,7 @@ pub(super) fn command(config: &Path, words: &[&str]) -> Result<Said> {
 }
 
 /// What a variable of the caller says must not change a test.
-fn clean(command: &mut Command) -> &mut Command {
+pub(super) fn clean(command: &mut Command) -> &mut Command {
     command
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())

@@ -30,14 +30,14 @@ pub(super) const ALL: &[Scenario] = &[
 ];
 
 /// Docker Compose, one of the two, over the files of a lab.
-struct Compose<'a> {
+pub(super) struct Compose<'a> {
     lab: &'a Lab,
     program: PathBuf,
     tag: &'a str,
 }
 
 impl Compose<'_> {
-    fn run(&self, words: &[&str]) -> Result<String> {
+    pub(super) fn run(&self, words: &[&str]) -> Result<String> {
         let file = self.lab.path("stack/compose.yaml");
         let file = file.to_string_lossy();
         let mut line = vec!["-p", self.lab.name.as_str(), "-f", &file];
@@ -58,7 +58,7 @@ impl Compose<'_> {
     }
 }
 
-fn compose<'a>(lab: &'a Lab, which: &str, tag: &'a str) -> Result<Compose<'a>> {
+pub(super) fn compose<'a>(lab: &'a Lab, which: &str, tag: &'a str) -> Result<Compose<'a>> {
     let program = std::env::var_os(which).with_context(|| format!("{which} is not set"))?;
     Ok(Compose {
         lab,

@@ -1,16 +1,18 @@
-//! Bad input: whatever desired.toml becomes, and whatever a health URL answers.
+//! Bad input: whatever desired.toml and the files of a stack become, and whatever a health URL answers.
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Result, ensure};
-use steadfast_tests::lab::{Engine, Lab, TRIAL, WEB_PROBE};
+use anyhow::{Context as _, Result, ensure};
+use steadfast_tests::lab::{Engine, Lab, TRIAL, WEB, WEB_PROBE};
 
 use super::{Scenario, once};
 
 pub(super) const ALL: &[Scenario] = &[
     once("a_bad_desired_toml_changes_nothing", bad_desired),
+    once("bad_files_while_it_runs", bad_files),
     once("every_way_to_save_a_file_is_seen", every_way_to_save),
     once("a_health_url_without_end_is_a_failed_sample", health_urls),
     once("three_stacks_do_not_disturb_each_other", three_stacks),
@@ -94,6 +96,125 @@ fn refused(lab: &Lab, what: &str) -> Result<()> {
     Ok(())
 }
 
+/// A value that nobody but a container and the files may see.
+const CANARY: &str = "canary-3e9d57b2";
+
+/// Makes something else of a file.
+type Deed<'a> = &'a dyn Fn(&Path) -> Result<()>;
+
+/// One daemon, and every file of its stack is something else for a while: it says which and what, and goes on as before.
+fn bad_files(engine: &Engine) -> Result<()> {
+    let lab = Lab::web(engine, "files", "v1")?;
+    let compose = WEB.replace(
+        "    environment:\n",
+        "    env_file: [app.env]\n    environment:\n",
+    );
+    let good = [
+        (".env", "LOG_LEVEL=info\n"),
+        ("app.env", "APP=one\n"),
+        ("compose.yaml", compose.as_str()),
+    ];
+    for (name, text) in good {
+        lab.write(&format!("stack/{name}"), text)?;
+    }
+    lab.write("elsewhere", &format!("LOG_LEVEL={CANARY}\n"))?;
+    lab.start()?;
+    lab.until_runs("v1", "good")?;
+    let web = lab.container("web")?;
+    lab.proxy.forget();
+
+    let (open, not_text) = (
+        format!("LOG_LEVEL=\"{CANARY}\n"),
+        format!("LOG_LEVEL={CANARY}\0\n"),
+    );
+    let (half, cut_off) = (
+        "services:\n  web:\n    image: \"steadfast",
+        format!("{compose}{}", "\0".repeat(512)),
+    );
+    let link: Deed<'_> = &|path| Ok(symlink(lab.path("elsewhere"), path)?);
+    let fifo: Deed<'_> = &|path| {
+        ensure!(Command::new("mkfifo").arg(path).status()?.success());
+        Ok(())
+    };
+    let rows: [(&str, &str, Deed<'_>); 11] = [
+        (".env", "is not UTF-8 text", &|path| {
+            Ok(fs::write(path, b"LOG_LEVEL=\xff\n")?)
+        }),
+        (".env", "a NUL byte", &|path| Ok(fs::write(path, &not_text)?)),
+        (".env", "is larger than", &|path| {
+            Ok(fs::write(path, vec![b'#'; 10 << 20])?)
+        }),
+        (".env", "is never closed", &|path| Ok(fs::write(path, &open)?)),
+        (".env", "is a FIFO", fifo),
+        (".env", "leads out of", link),
+        ("app.env", "does not exist", &|_| Ok(())),
+        ("app.env", "is a directory", &|path| Ok(fs::create_dir(path)?)),
+        ("compose.yaml", "", &|path| Ok(fs::write(path, half)?)),
+        ("compose.yaml", "a NUL byte", &|path| {
+            Ok(fs::write(path, &cut_off)?)
+        }),
+        ("compose.yaml", "leads out of", link),
+    ];
+    for (name, words, deed) in rows {
+        let path = lab.path("stack").join(name);
+        remove(&path)?;
+        deed(&path)?;
+        said_of(&lab, name, words)?;
+        remove(&path)?;
+        let (_, text) = good
+            .iter()
+            .find(|(good, _)| *good == name)
+            .context("no such row")?;
+        lab.write(&format!("stack/{name}"), text)?;
+        accepted(&lab, &format!("{name} {words}"))?;
+    }
+    ensure!(lab.proxy.changes().is_empty(), "{:#?}", lab.proxy.changes());
+    ensure!(lab.container("web")? == web, "the container was touched");
+    ensure!(!lab.logged().contains(CANARY), "a value is in the log");
+
+    // The same, as another editor writes it: another version, and no other container.
+    lab.write("stack/.env", "\u{feff}export LOG_LEVEL='info'\r\n")?;
+    lab.until("it is taken up", |s| {
+        let good = |runs: &agent::view::Running| runs.generation == 2 && runs.verdict == "good";
+        s.operation.is_none() && s.as_asked && s.runs.as_ref().is_some_and(good)
+    })?;
+    ensure!(lab.container("web")? == web, "the container was touched");
+    lab.end()
+}
+
+fn remove(path: &Path) -> Result<()> {
+    if path.is_dir() {
+        return Ok(fs::remove_dir(path)?);
+    }
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+/// There is one error, about this file and with these words, and what was asked for before stays in force.
+fn said_of(lab: &Lab, name: &str, words: &str) -> Result<()> {
+    let tells = |p: &agent::view::ProblemView| {
+        let told = format!("{} {}", p.file, p.message);
+        p.gravity == "error" && told.contains(name) && p.message.contains(words)
+    };
+    let what = format!("{name}: {words}");
+    let seen = lab.until(&what, |s| s.problems.iter().any(tells))?;
+    ensure!(seen.problems.len() == 1, "{what}: {:#?}", seen.problems);
+    ensure!(seen.as_asked && seen.operation.is_none(), "{what}: {seen:#?}");
+    let said = lab.run(&["status", &lab.name, "--exit-code"])?;
+    ensure!(said.code == 2 && said.answers(words), "{what}: {said:?}");
+    let checked = lab.run(&["check"])?;
+    ensure!(checked.code == 2, "{what}: {checked:?}");
+    for said in [said, checked] {
+        ensure!(
+            !said.out.contains(CANARY) && !said.err.contains(CANARY),
+            "{what}: {said:?}"
+        );
+    }
+    Ok(())
+}
+
 fn accepted(lab: &Lab, what: &str) -> Result<()> {
     lab.until(&format!("all is well after {what}"), |s| s.problems.is_empty())
         .map(drop)
@@ -157,15 +278,12 @@ fn three_stacks(engine: &Engine) -> Result<()> {
     let names = ["a", "b", "c"].map(|letter| format!("{}-{letter}", lab.name));
     let mut settings = String::from(
         "[agent]\nstate_dir = \"DIR/state\"\ndesired = \"DIR/etc/desired.toml\"\nsocket = \"DIR/run/steadfast.sock\"\n\
-         engine = \"unix://DIR/run/engine.sock\"\nsettle = \"300ms\"\nresync = \"2s\"\n",
+         engine = \"unix://DIR/run/engine.sock\"\nsettle = \"300ms\"\nresync = \"2s\"\nhttp = false\n",
     );
     for name in &names {
         lab.also(name);
         fs::create_dir(lab.path(&format!("stack/{name}")))?;
-        fs::write(
-            lab.path(&format!("stack/{name}/compose.yaml")),
-            steadfast_tests::lab::WEB,
-        )?;
+        fs::write(lab.path(&format!("stack/{name}/compose.yaml")), WEB)?;
         let table = format!("[stack.NAME]\ndirectory = \"DIR/stack/NAME\"\n{TRIAL}{WEB_PROBE}");
         let directory = lab.path("").to_string_lossy().trim_end_matches('/').to_owned();
         settings += &table.replace("NAME", name).replace("DIR", &directory);

@@ -3,17 +3,19 @@
 //! without, and everything outside has to be sound.
 
 use std::collections::BTreeSet;
-
+use std::fmt::Debug;
 use std::process::{Child, Command};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use agent::view::Status;
 use anyhow::{Context as _, Result, ensure};
-use steadfast_tests::lab::{Deed, Engine};
+use steadfast_tests::lab::{Deed, Engine, Lab, Points, poll};
 
 pub(super) use self::story::{Cause, Round, Story};
 use super::{Scenario, newest, once};
 
+mod release;
 mod restore;
 mod schema;
 mod sound;
@@ -26,6 +28,7 @@ pub(super) const ALL: &[Scenario] = &[
         told(engine, "killback", ROLLBACKS)
     }),
     once("killed_in_a_migration", schema::few),
+    once("killed_in_the_making_of_a_release", release::few),
     once("killed_in_a_restore", restore::few),
     once("a_restore_of_a_gigabyte_is_killed", restore::many).asked_for(restore::KILLS),
     newest("the_engine_is_struck_in_every_kind_of_operation", struck),
@@ -150,13 +153,13 @@ fn words(names: &BTreeSet<String>) -> String {
 fn soak(engine: &Engine) -> Result<()> {
     let (wanted, seed) = (usize::try_from(number(SOAK).context("how many?")?)?, seed());
     let mut dice = fastrand::Rng::with_seed(seed);
-    let (mut kills, mut hit, mut broken) = (0, BTreeSet::new(), Vec::new());
+    let mut came = Came::default();
     let mut story: Option<Story> = None;
     let mut left = Vec::new();
     // A whole turn when so many are asked for that one fits.
     let whole = wanted >= reachable().len();
     let mut turns = 0;
-    while broken.len() < 10 && (kills < wanted || (whole && turns == 1 && !left.is_empty())) {
+    while came.broken.len() < 10 && (came.kills < wanted || (whole && turns == 1 && !left.is_empty())) {
         if left.is_empty() {
             left = reachable();
             dice.shuffle(&mut left);
@@ -166,22 +169,23 @@ fn soak(engine: &Engine) -> Result<()> {
         round.again = (0..dice.usize(0..3)).map(|_| dice.usize(1..9)).collect();
         let mut now = match story.take() {
             Some(story) => story,
-            None => Story::begin(engine, &format!("soak{}", broken.len()))?,
+            None => Story::begin(engine, &format!("soak{}", came.broken.len()))?,
         };
         let ended = now.round(&round);
-        kills += std::mem::take(&mut now.kills);
-        hit.append(&mut now.hit);
+        came.kills += std::mem::take(&mut now.kills);
+        came.hit.append(&mut now.hit);
         match ended {
             Ok(()) => story = Some(now),
             Err(error) => {
                 eprintln!("seed {seed}, {round:?}: {error:?}");
-                broken.push(format!("{round:?}: {error:#}"));
+                came.broken.push(format!("{round:?}: {error:#}"));
             }
         }
         eprintln!(
-            "{kills} kills, {} points, {} violations: {}",
-            hit.len(),
-            broken.len(),
+            "{} kills, {} points, {} violations: {}",
+            came.kills,
+            came.hit.len(),
+            came.broken.len(),
             round.name()
         );
     }
@@ -190,9 +194,10 @@ fn soak(engine: &Engine) -> Result<()> {
     }
     let mut all: Vec<String> = reachable().iter().map(Round::name).collect();
     if whole {
-        kills += migrations(engine, &mut dice, &mut hit, &mut broken)?;
-        all.extend(schema::reachable().into_iter().map(|way| way.point));
+        all.append(&mut turn::<schema::Moved>(engine, &mut dice, &mut came)?);
+        all.append(&mut turn::<release::Made>(engine, &mut dice, &mut came)?);
     }
+    let Came { kills, hit, broken } = came;
     let missed: BTreeSet<String> = all.into_iter().filter(|name| !hit.contains(name)).collect();
     eprintln!("hit: {}\nnot hit: {}", words(&hit), words(&missed));
     println!("kills {kills} points {} violations {}", hit.len(), broken.len());
@@ -201,40 +206,117 @@ fn soak(engine: &Engine) -> Result<()> {
     Ok(())
 }
 
-/// Likewise, where the schema is moved: a whole turn. How many kills that were.
-fn migrations(
-    engine: &Engine,
-    dice: &mut fastrand::Rng,
-    hit: &mut BTreeSet<String>,
-    broken: &mut Vec<String>,
-) -> Result<usize> {
-    let mut left = schema::reachable();
+/// One operation that is killed: what brings it about, where it is killed, and after how many stops each recovery is.
+#[derive(Debug, Clone)]
+struct Killed<W> {
+    way: W,
+    point: String,
+    again: Vec<usize>,
+}
+
+impl<W: Copy> Killed<W> {
+    fn at(way: W, point: &str, again: &[usize]) -> Self {
+        Self {
+            way,
+            point: point.to_owned(),
+            again: again.to_vec(),
+        }
+    }
+
+    /// At each of these moments of a step, with no kill of what recovers.
+    fn at_each(way: W, step: &str, moments: &[&str]) -> impl Iterator<Item = Self> {
+        moments
+            .iter()
+            .map(move |moment| Self::at(way, &format!("{step}.{moment}"), &[]))
+    }
+}
+
+/// Waits until a trap has killed the daemon, and says where; `None`: it is over before.
+fn killed(
+    lab: &Lab,
+    points: &Points,
+    within: Duration,
+    over: impl Fn(&Status) -> Result<bool>,
+) -> Result<Option<String>> {
+    let point = poll("it is killed, or over", within, || {
+        if lab.has_ended() {
+            let point = points.sprung().context("the daemon ended, and was not killed")?;
+            return Ok(Some(Some(point)));
+        }
+        let status = lab.status()?;
+        Ok(match status {
+            Some(status) if over(&status)? => Some(None),
+            _ => None,
+        })
+    })?;
+    if point.is_some() {
+        lab.kill()?;
+    }
+    Ok(point)
+}
+
+/// A stack that is taken through everything that it can be killed in.
+trait Turn: Sized {
+    /// What brings an operation about.
+    type Way: Debug + Copy;
+
+    /// How its labs are called.
+    const NAME: &'static str;
+
+    /// Every point that can be reached, with what reaches it.
+    fn reachable() -> Vec<Killed<Self::Way>>;
+
+    fn begin(engine: &Engine, name: &str) -> Result<Self>;
+
+    /// Killed at each of its traps; then all is as it would have been.
+    fn round(&mut self, round: &Killed<Self::Way>) -> Result<()>;
+
+    /// How many kills there were since this was asked, and where.
+    fn taken(&mut self) -> (usize, BTreeSet<String>);
+
+    fn end(self) -> Result<()>;
+}
+
+/// What came of a soak.
+#[derive(Default)]
+struct Came {
+    kills: usize,
+    hit: BTreeSet<String>,
+    broken: Vec<String>,
+}
+
+/// Likewise, a whole turn of another stack. Every point of it that there is.
+fn turn<T: Turn>(engine: &Engine, dice: &mut fastrand::Rng, came: &mut Came) -> Result<Vec<String>> {
+    let mut left = T::reachable();
+    let all = left.iter().map(|round| round.point.clone()).collect();
     dice.shuffle(&mut left);
-    let (mut kills, mut story) = (0, None);
-    while let Some(mut way) = left.pop().filter(|_| broken.len() < 10) {
-        way.again = (0..dice.usize(0..3)).map(|_| dice.usize(1..9)).collect();
-        let mut now: schema::Moved = match story.take() {
+    let mut story = None;
+    while let Some(mut round) = left.pop().filter(|_| came.broken.len() < 10) {
+        round.again = (0..dice.usize(0..3)).map(|_| dice.usize(1..9)).collect();
+        let mut now: T = match story.take() {
             Some(story) => story,
-            None => schema::Moved::begin(engine, &format!("soakschema{}", broken.len()))?,
+            None => T::begin(engine, &format!("{}{}", T::NAME, came.broken.len()))?,
         };
-        let ended = now.round(&way);
-        kills += std::mem::take(&mut now.kills);
-        hit.append(&mut now.hit);
+        let ended = now.round(&round);
+        let (kills, mut hit) = now.taken();
+        came.kills += kills;
+        came.hit.append(&mut hit);
         match ended {
             Ok(()) => story = Some(now),
             Err(error) => {
-                eprintln!("seed {}, {way:?}: {error:?}", seed());
-                broken.push(format!("{way:?}: {error:#}"));
+                eprintln!("seed {}, {round:?}: {error:?}", seed());
+                came.broken.push(format!("{round:?}: {error:#}"));
             }
         }
         eprintln!(
-            "{kills} kills in migrations, {} violations: {}",
-            broken.len(),
-            way.point
+            "{} kills, {} violations: {}",
+            came.kills,
+            came.broken.len(),
+            round.point
         );
     }
-    story.map_or(Ok(()), schema::Moved::end)?;
-    Ok(kills)
+    story.map_or(Ok(()), T::end)?;
+    Ok(all)
 }
 
 fn number(variable: &str) -> Option<u64> {

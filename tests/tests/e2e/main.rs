@@ -4,21 +4,29 @@
 
 mod adopt;
 mod backup;
+mod canary;
 mod crash;
 mod disk;
+mod env;
 mod fallback;
 mod files;
 mod give_way;
 mod heal;
+mod init;
 mod input;
 mod integrity;
 mod kills;
+mod metrics;
 mod migrate;
+mod package;
+mod parts;
 mod plan;
 mod registry;
 mod replace;
 mod rollback;
 mod schema;
+mod service;
+mod source;
 mod tools;
 mod trouble;
 
@@ -94,12 +102,13 @@ static SECOND: RwLock<()> = RwLock::new(());
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // Two cores; a trial mostly waits, and too many at once make an engine slow.
-    arguments.test_threads = arguments.test_threads.or(Some(2));
+    arguments.test_threads = arguments.test_threads.or(Some(3));
     let engines = Engine::all();
     let mut trials = Vec::new();
     for scenarios in [
         rollback::ALL,
         adopt::ALL,
+        init::ALL,
         heal::ALL,
         replace::ALL,
         crash::ALL,
@@ -108,14 +117,21 @@ fn main() -> ExitCode {
         give_way::ALL,
         registry::ALL,
         schema::ALL,
+        service::ALL,
+        source::ALL,
         migrate::ALL,
+        package::ALL,
         fallback::ALL,
         files::ALL,
+        env::ALL,
         integrity::ALL,
         tools::ALL,
         trouble::ALL,
         backup::ALL,
+        canary::ALL,
+        parts::ALL,
         input::ALL,
+        metrics::ALL,
         plan::ALL,
     ] {
         for scenario in scenarios {

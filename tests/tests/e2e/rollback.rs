@@ -205,6 +205,7 @@ fn what_a_person_can_order(engine: &Engine) -> Result<()> {
     let said = lab.run(&["retry", &lab.name, "--wait"])?;
     ensure!(said.code == 0 && version(&lab)? == "v2", "{said:?}");
 
+    watched(&lab)?;
     let said = lab.run(&["pause", &lab.name, "--for", "10m", "--reason", "by hand"])?;
     ensure!(said.code == 0, "{said:?}");
     let web = lab.container("web")?;
@@ -227,6 +228,40 @@ fn what_a_person_can_order(engine: &Engine) -> Result<()> {
     );
     ensure!(version(&lab)? == "v1");
     lab.end()
+}
+
+/// A person at a terminal sees how it is, and is asked before anything is done; and the terminal is as it was.
+fn watched(lab: &Lab) -> Result<()> {
+    let size = (80, 24);
+    let mut watch = lab.on_terminal(&["watch", &lab.name], size)?;
+    watch.until("steady")?;
+    // What the daemon has told of the retry.
+    watch.until("deploy done")?;
+    watch.resize((60, 15))?;
+    watch.press("?")?;
+    watch.until("the next stack")?;
+    watch.press("q")?;
+    let seen = watch.end(0)?;
+    ensure!(
+        seen.contains("\u{1b}[?1049h") && seen.contains("\u{1b}[?1049l"),
+        "{seen:?}"
+    );
+
+    let watch = lab.on_terminal(&["watch"], size)?;
+    watch.until("steady")?;
+    watch.terminate()?;
+    let seen = watch.end(0)?;
+    ensure!(seen.contains("\u{1b}[?1049l"), "{seen:?}");
+
+    let mut retry = lab.on_terminal(&["retry", &lab.name], size)?;
+    retry.until("[y/N]")?;
+    retry.press("n\n")?;
+    let seen = retry.end(5)?;
+    ensure!(seen.contains("nothing was done"), "{seen:?}");
+
+    let piped = lab.run(&["watch"])?;
+    ensure!(piped.code == 2 && piped.complains("status --json"), "{piped:?}");
+    Ok(())
 }
 
 /// A tag that moves to another image that is as bad: a release of its own, each time.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use state::decide::{Asked, Judgement, Reply, answer, judge};
 use state::drift::{Drift, drift};
-use state::health::{HealthRecord, Overall};
+use state::health::{HealthRecord, Overall, Phase, ProbeRecord};
 use state::hold::{Hold, facts};
 use state::journal::{Event, Kind, OpenOperation, Operation, Outcome, Progress};
 use state::naming::Dialect;
@@ -571,6 +571,7 @@ fn make_plan(
     let running = seen.iter().filter(|c| c.state.is_running());
     let ground = Ground {
         files: &[],
+        file_checks: &[],
         schema: None,
         details: &look.engine.details(),
         running: &running.map(|c| (c.service.clone(), c.id.clone())).collect(),
@@ -602,7 +603,13 @@ fn health(seen: Seen, trial: &TrialPolicy, record: &mut HealthRecord) -> Overall
         Seen::Ill => {
             record.failing_ms = long(trial.window);
             record.watched_ms = record.looked_ms;
-            let probe = "up".parse().expect("a name");
+            let probe: state::name::ProbeName = "up".parse().expect("a name");
+            let fails = ProbeRecord {
+                phase: Phase::Failing,
+                fails: 1,
+                ..ProbeRecord::default()
+            };
+            record.probes.insert(probe.clone(), fails);
             Overall::Failing {
                 probes: vec![(probe, ground::service(0), String::from("503"))],
                 severity: Severity::Critical,

@@ -102,6 +102,8 @@ impl Engine {
                 }
             }
             Step::Pull { .. }
+            | Step::FetchSource { .. }
+            | Step::Build { .. }
             | Step::KeepImage { .. }
             | Step::ReleaseImages { .. }
             | Step::CreateNetwork { .. }
@@ -126,7 +128,10 @@ impl Engine {
             | Step::Migrate { .. }
             | Step::ApplySql { .. }
             | Step::PutBack
-            | Step::PutFiles { .. } => {}
+            | Step::PutFiles { .. }
+            | Step::Signal { .. }
+            | Step::CompareFiles { .. }
+            | Step::CheckFile { .. } => {}
         }
         Ok(Outcome::Done)
     }

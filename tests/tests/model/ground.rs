@@ -123,6 +123,7 @@ pub(crate) fn request(wish: Wish) -> Request {
         env: Some(Digest::of(&[wish.env])),
         config: Digest::of(b"config"),
         spec: Digest::of(b"spec"),
+        commits: BTreeMap::new(),
         accepted: now(),
         files: [].into(),
         retries: 0,

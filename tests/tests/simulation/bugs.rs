@@ -34,7 +34,7 @@ const fn proof(bug: Bug, invariant: u32, seed: u64, breaks: &'static str) -> Pro
 }
 
 /// All of them, by invariant.
-const PROOFS: [Proof; 57] = [
+const PROOFS: [Proof; 60] = [
     proof(
         Bug::OwnerIsNotAsked,
         1,
@@ -64,6 +64,12 @@ const PROOFS: [Proof; 57] = [
         3,
         63,
         "a schema is taken back by the image that is gone to",
+    ),
+    proof(
+        Bug::TagIsFollowed,
+        4,
+        378,
+        "a tag that moves is followed, and nobody has asked for it",
     ),
     proof(
         Bug::OwnFileIsARequest,
@@ -174,6 +180,13 @@ const PROOFS: [Proof; 57] = [
         59,
         "a file is replaced before its content is kept",
     ),
+    // The seed is where the search begins.
+    proof(
+        Bug::CheckIsNotAsked,
+        8,
+        121,
+        "nobody asks the check of a file before it is used",
+    ),
     proof(
         Bug::EditIsOverwritten,
         8,
@@ -209,6 +222,12 @@ const PROOFS: [Proof; 57] = [
         8,
         23,
         "a migration that failed half-way counts as one that did nothing",
+    ),
+    proof(
+        Bug::UnseenIsUndone,
+        8,
+        61879,
+        "a migration of which nobody could see what it has left counts as one that did nothing",
     ),
     proof(
         Bug::BuiltUponWhatFailed,

@@ -60,6 +60,13 @@ pub(crate) fn trials() -> Vec<Trial> {
         case("a_pinned_env_is_put_back", files::pinned_env),
         case("what_somebody_writes_meanwhile_stays", files::meanwhile),
         case("retry_brings_the_files_with_it", files::retried),
+        case("a_directory_comes_and_goes_with_its_release", files::directory),
+        case("a_container_that_is_restarted_for_a_file_stays", files::restarted),
+        case(
+            "a_container_that_gets_a_signal_for_a_file_goes_on",
+            files::signalled,
+        ),
+        case("what_a_person_has_put_back_is_asked_for", files::given),
     ]
 }
 
@@ -103,7 +110,11 @@ pub(crate) async fn until_good(host: &Host, tag: &str) -> Result<(), String> {
 
 /// A host on which v1 is asked for.
 fn asked_v1() -> Host {
-    let host = host(&Arc::new(Mutex::new(World::new(3, Pace::Real))));
+    asked_v1_in(World::new(3, Pace::Real))
+}
+
+fn asked_v1_in(world: World) -> Host {
+    let host = host(&Arc::new(Mutex::new(world)));
     for reference in ["sim/db:1", "sim/cache:1"] {
         image(&mut lock(&host.world), reference, Behaviour::Well);
     }

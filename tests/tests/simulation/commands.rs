@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use agent::engine::{Dialect, Engine as _, EngineError, Exec, Executed, OnceNetwork, OneOff, Ran};
@@ -13,12 +13,12 @@ use libtest_mimic::{Failed, Trial};
 use serde_json::json;
 use state::name::{ContainerId, ImageId, ServiceName, StackName};
 use state::observed::ContainerState;
-use state::stack_spec::{RestartPolicy, StackSpec};
+use state::stack_spec::{Mount, RestartPolicy, ServiceSpec, StackSpec};
 
 use crate::edges::{Clocks, lock};
 use crate::engine::{Simulated, config_of};
 use crate::story::{IDENTITY, Pace};
-use crate::world::{Behaviour, Container, World};
+use crate::world::{Behaviour, Container, World, is_refused};
 
 /// What is run in a one-off container.
 #[derive(Debug, Clone)]
@@ -29,6 +29,8 @@ pub(crate) struct OneOffCall {
     pub(crate) command: Vec<String>,
     pub(crate) env: BTreeMap<String, String>,
     pub(crate) operation: u64,
+    /// The configuration that it sees, where it has one mounted.
+    pub(crate) conf: Option<Vec<u8>>,
 }
 
 /// What is run in a container that runs.
@@ -68,6 +70,23 @@ fn nothing() -> Ran {
         code: 0,
         stdout: String::new(),
         stderr: String::new(),
+    }
+}
+
+/// What web checks its configuration with.
+const CHECKS: &str = "check-conf";
+/// Where web has it.
+const CONF_INSIDE: &str = "/etc/web.conf";
+
+fn check_conf(call: &OneOffCall) -> Ran {
+    let refused = match &call.conf {
+        None => Some("there is no configuration"),
+        Some(conf) => is_refused(conf).then_some("unknown directive in /etc/web.conf:1"),
+    };
+    Ran {
+        code: i64::from(refused.is_some()),
+        stderr: refused.unwrap_or_default().to_owned(),
+        ..nothing()
     }
 }
 
@@ -129,6 +148,7 @@ impl World {
                 .map(|(key, value)| (key.clone(), value.expose().to_owned()))
                 .collect(),
             operation: once.operation,
+            conf: self.conf_in(once.spec),
         };
         let apart = if once.network == OnceNetwork::None {
             ", apart"
@@ -139,6 +159,15 @@ impl World {
         let ends = now + self.takes(&call);
         self.commands.under_way.insert(id.clone(), (ends, call));
         Ok(id)
+    }
+
+    /// What of web's configuration a container of this service has mounted.
+    fn conf_in(&self, spec: &ServiceSpec) -> Option<Vec<u8>> {
+        let mut mounts = spec.volumes.iter();
+        mounts.find_map(|mount| match mount {
+            Mount::Bind(bind) if bind.target == CONF_INSIDE => self.files.get(&bind.source).cloned(),
+            _ => None,
+        })
     }
 
     fn is_once(&self, id: &ContainerId, project: &StackName, operation: u64) -> bool {
@@ -167,6 +196,7 @@ impl World {
                 continue;
             };
             let ran = match self.commands.once.take() {
+                _ if call.command.iter().any(|word| word == CHECKS) => check_conf(&call),
                 None if self.data.migrates => self.alembic(&call),
                 None => nothing(),
                 Some(mut play) => {
@@ -228,6 +258,20 @@ impl World {
             return Err(EngineError::Conflict {
                 call: "create exec",
                 message: format!("container {} is not running", call.container.short()),
+            });
+        }
+        if let [program, .., path] = call.command.as_slice()
+            && program == "cat"
+        {
+            // Mounted itself, or the directory that it is in.
+            let named = Path::new(path).file_name() == Path::new(CONF_INSIDE).file_name();
+            let conf = container.conf.as_ref().filter(|_| named);
+            return Ok(Ran {
+                code: i64::from(conf.is_none()),
+                stdout: conf
+                    .map(|conf| String::from_utf8_lossy(conf).into_owned())
+                    .unwrap_or_default(),
+                ..nothing()
             });
         }
         let Some(mut play) = self.commands.exec.take() else {

@@ -180,6 +180,8 @@ pub(crate) struct Data {
     pub(crate) rows: Duration,
     pub(crate) beside: BTreeMap<String, Beside>,
     pub(crate) cells: Cells,
+    /// Whose release has written to a column last that was empty.
+    pub(crate) written_by: BTreeMap<u64, ContainerId>,
     /// What was kept of what an operation has taken out of it.
     pub(crate) kept_rows: BTreeMap<u64, Cells>,
     /// By the operation that made it.
@@ -212,6 +214,7 @@ impl Data {
             rows: Duration::ZERO,
             beside: BTreeMap::new(),
             cells: Cells::new(),
+            written_by: BTreeMap::new(),
             kept_rows: BTreeMap::new(),
             backups: BTreeMap::new(),
             stranger_until: Duration::ZERO,
@@ -268,6 +271,8 @@ impl World {
         let head = number(&self.schema).unwrap_or(0);
         let cells = &mut self.data.cells;
         cells.retain(|revision, _| *revision <= head);
+        // Of a column that goes nobody has written to the next one.
+        self.data.written_by.retain(|revision, _| *revision <= head);
         for revision in 1..=head {
             cells.entry(revision).or_insert(0);
         }
@@ -292,6 +297,7 @@ impl World {
         self.data.lost = content.lost;
         self.data.rows = content.rows;
         self.data.cells = content.cells;
+        self.data.written_by.clear();
     }
 
     /// `new` takes the name of the database, which goes by the name `aside` from now on.
@@ -330,38 +336,35 @@ impl World {
     /// What `api` has written since this was asked last.
     pub(crate) fn settle_rows(&mut self) {
         let since = std::mem::replace(&mut self.data.counted_at, self.now);
-        if self.data.open && self.runs("db") && self.runs("api") {
+        let writes = self.data.open && self.runs("db");
+        if writes && self.runs("api") {
             self.data.rows += self.now.saturating_sub(since);
         }
         self.settle_cells();
-        if !(self.data.open && self.runs("db")) {
+        if !writes || !self.data.cells.values().any(|cell| *cell == 0) {
             return;
         }
         // A release writes to the columns that it knows.
-        let knows = self
-            .containers
-            .values()
-            .filter(|c| c.runs() && !c.oneoff && c.service.as_str() == "api");
-        let knows = knows
-            .filter_map(|c| Some(self.data.scripts.get(&c.image)?.newest))
-            .max()
-            .unwrap_or(0);
+        let knows = self.containers.iter().filter_map(|(id, c)| {
+            let writes = c.runs() && !c.oneoff && c.service.as_str() == "api";
+            let scripts = self.data.scripts.get(&c.image).filter(|_| writes)?;
+            Some((scripts.newest, id.clone()))
+        });
+        let Some((knows, by)) = knows.max() else { return };
         let value = u64::try_from(self.now.as_millis()).unwrap_or(u64::MAX).max(1);
         for (revision, cell) in &mut self.data.cells {
             if *cell == 0 && *revision <= knows {
                 *cell = value;
+                self.data.written_by.insert(*revision, by.clone());
             }
         }
     }
 
     /// Whether a container of this service of ours runs.
     pub(crate) fn runs(&self, service: &str) -> bool {
-        self.containers.values().any(|c| {
-            c.runs()
-                && !c.oneoff
-                && c.service.as_str() == service
-                && c.project.as_ref().map(StackName::as_str) == Some("shop")
-        })
+        self.containers
+            .values()
+            .any(|c| c.runs() && !c.oneoff && c.service.as_str() == service && c.is_of("shop"))
     }
 
     /// What an image needs of the schema that is not there.
@@ -435,6 +438,7 @@ impl World {
             command: ["alembic", "upgrade", "heads"].map(String::from).into(),
             env: BTreeMap::new(),
             operation: 0,
+            conf: None,
         };
         let before = number(&self.schema);
         let ran = self.alembic(&call);
@@ -991,6 +995,7 @@ impl Rows for Server {
                 match world.data.cells.get_mut(&revision) {
                     Some(cell) if *cell == 0 => {
                         *cell = value;
+                        world.data.written_by.remove(&revision);
                         put_in.restored += 1;
                     }
                     Some(cell) if *cell == value => {}

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use agent::clock::Clock;
 use agent::database::{Database, Place};
-use agent::files::PutError;
+use agent::files::{Contents, PutError, Staged};
 use agent::probe::{Prober, ServiceView};
 use async_trait::async_trait;
 use config::compose::Source;
@@ -35,6 +35,9 @@ pub(crate) fn lock(world: &Shared) -> MutexGuard<'_, World> {
     // A kill unwinds through here on purpose.
     world.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+/// Where files are laid out for checks.
+pub(crate) const STAGED: &str = "/state/checked";
 
 /// How a killed agent unwinds.
 pub(crate) struct Killed;
@@ -134,6 +137,12 @@ impl Source for Files {
                 path: path.to_owned(),
             })
     }
+
+    fn list(&self, directory: &Path) -> Result<BTreeSet<PathBuf>, ReadError> {
+        let world = lock(&self.0);
+        let below = world.files.keys().filter(|path| path.starts_with(directory));
+        Ok(below.cloned().collect())
+    }
 }
 
 /// The files, as an agent reads and writes them.
@@ -141,7 +150,7 @@ pub(crate) struct OfAgent {
     pub(crate) world: Shared,
     pub(crate) clocks: Arc<Clocks>,
     /// What its ledger keeps.
-    pub(crate) objects: Objects,
+    pub(crate) objects: Arc<Objects>,
     pub(crate) agent: String,
 }
 
@@ -149,6 +158,11 @@ impl Source for OfAgent {
     fn read(&self, path: &Path) -> Result<Vec<u8>, ReadError> {
         let files = Files(Arc::clone(&self.world));
         dying(&self.world, "read file", || files.read(path))
+    }
+
+    fn list(&self, directory: &Path) -> Result<BTreeSet<PathBuf>, ReadError> {
+        let files = Files(Arc::clone(&self.world));
+        dying(&self.world, "read file", || files.list(directory))
     }
 }
 
@@ -205,6 +219,46 @@ impl agent::files::Files for OfAgent {
             );
             return Err(failed(std::io::ErrorKind::Other));
         }
+        Ok(())
+    }
+
+    fn can_put(&self, _: &Path) -> Result<(), PutError> {
+        Ok(())
+    }
+
+    fn publish(&self, at: &Path, content: &[u8], _: bool) -> Result<(), PutError> {
+        let mut world = lock(&self.world);
+        world.files.insert(at.to_owned(), content.to_vec());
+        Ok(())
+    }
+
+    fn stage(&self, place: &Path, of: &Path, files: &Contents) -> Result<Staged, PutError> {
+        let at = Path::new(STAGED)
+            .join(place)
+            .join(of.file_name().unwrap_or_default());
+        let mut world = lock(&self.world);
+        for (path, content) in files {
+            let Some((below, content)) = path.strip_prefix(of).ok().zip(content.clone()) else {
+                continue;
+            };
+            let to = if below.as_os_str().is_empty() {
+                at.clone()
+            } else {
+                at.join(below)
+            };
+            world.files.insert(to, content);
+        }
+        let others = BTreeSet::new();
+        Ok(Staged { at, others })
+    }
+
+    fn clear(&self, place: &Path, but: Option<&str>) -> Result<(), PutError> {
+        let place = Path::new(STAGED).join(place);
+        let kept = but.map(|name| place.join(name));
+        let stays = |path: &PathBuf| {
+            !path.starts_with(&place) || kept.as_ref().is_some_and(|kept| path.starts_with(kept))
+        };
+        lock(&self.world).files.retain(|path, _| stays(path));
         Ok(())
     }
 }
@@ -342,7 +396,7 @@ impl Probes {
 pub(crate) struct Ledger {
     pub(crate) kept: Arc<MemoryStore>,
     /// Its objects, and the disk that they are on.
-    pub(crate) objects: Objects,
+    pub(crate) objects: Arc<Objects>,
     pub(crate) disk: Disk,
     pub(crate) identity: String,
     pub(crate) world: Shared,

@@ -2,14 +2,16 @@
 //! last; names are locks, repeats are done, and a request that was sent takes effect whoever listens.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use agent::engine::{
-    Attachment, Carried, ContainerDetail, ContainerObs, Difference, Engine, EngineError, EngineEvent,
+    Attachment, Build, Carried, ContainerDetail, ContainerObs, Difference, Engine, EngineError, EngineEvent,
     EngineInfo, Exec, Executed, Listener, NewContainer, OneOff, Ran,
 };
 use async_trait::async_trait;
+use state::files::Signal;
 use state::name::{ContainerId, Digest, ImageId, StackName};
 use state::observed::ContainerState;
 use state::stack_spec::EnvValue;
@@ -20,8 +22,10 @@ use tokio::io::AsyncWriteExt as _;
 
 use crate::commands::ExecCall;
 use crate::edges::{Clocks, Shared, kill, lock};
+use crate::hand::CONF;
 use crate::laws::Call;
 use crate::points;
+use crate::repository;
 use crate::story::IDENTITY;
 use crate::world::{Container, World};
 
@@ -469,6 +473,20 @@ impl Engine for Simulated {
         }
     }
 
+    async fn signal(&self, id: &ContainerId, _: Signal) -> Result<(), EngineError> {
+        self.change(Call::Signal(id), |world| {
+            let conf = world.files.get(Path::new(CONF)).cloned();
+            let known = world.containers.get_mut(id);
+            let container = known.ok_or_else(|| not_found("signal container", id.short()))?;
+            // Who has a configuration reads it again.
+            if container.runs() && container.conf.is_some() {
+                container.conf = conf;
+            }
+            Ok(())
+        })
+        .await
+    }
+
     async fn end_once(&self, project: &StackName, name: &str, operation: u64) -> Result<(), EngineError> {
         self.change(Call::EndOnce(name), |world| {
             world.end_once(project, name, operation);
@@ -630,6 +648,29 @@ impl Engine for Simulated {
                 .images
                 .insert(image.clone(), behaviour.unwrap_or(crate::world::Behaviour::Well));
             Ok(image)
+        })
+        .await
+    }
+
+    async fn build(
+        &self,
+        build: &Build<'_>,
+        _: &(dyn Fn(String) + Send + Sync),
+    ) -> Result<ImageId, EngineError> {
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        self.change(Call::Build(build.context), |world| {
+            repository::build(world, build)
+        })
+        .await
+    }
+
+    async fn tag(&self, image: &ImageId, reference: &str) -> Result<(), EngineError> {
+        self.change(Call::Tag, |world| {
+            if !world.images.contains_key(image) {
+                return Err(not_found("tag image", image.short()));
+            }
+            world.tags.insert(reference.to_owned(), image.clone());
+            Ok(())
         })
         .await
     }

@@ -146,7 +146,9 @@ impl<T: Debug> From<Result<T, EngineError>> for Answer {
             Err(EngineError::NotFound { .. }) => Err("not found"),
             Err(EngineError::Conflict { .. }) => Err("a conflict"),
             Err(EngineError::Refused { .. }) => Err("refused"),
-            Err(EngineError::ManifestUnknown { .. }) => Err("no such manifest"),
+            Err(EngineError::ManifestUnknown { .. } | EngineError::BuildFailed { .. }) => {
+                Err("no such manifest")
+            }
             Err(
                 EngineError::Unreachable { .. }
                 | EngineError::Timeout { .. }

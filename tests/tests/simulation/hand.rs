@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use agent::inputs::{self, Inputs};
+use agent::inputs::{self, Checkouts, Inputs};
 use agent::shared::ActKind;
 use config::settings::StackSettings;
 use state::backup::Proof;
@@ -223,9 +223,16 @@ pub(crate) fn write_env(world: &mut World, secret: &str, (level, data): (u64, u6
     world.write(ENV, text);
 }
 
-/// Writes what web is configured by; in the last of four versions it finds nothing.
+/// The version of web's configuration that its check refuses, where there is one.
+pub(crate) const REFUSED: u64 = 4;
+
+/// Writes what web is configured by; in the fourth version it finds nothing, and the last one it does not understand.
 pub(crate) fn write_conf(world: &mut World, version: u64) {
-    let finds = if version == 3 { "bad" } else { "good" };
+    let finds = match version {
+        3 => "bad",
+        REFUSED => "refused",
+        _ => "good",
+    };
     world.write(CONF, format!("version {version} is {finds}"));
 }
 
@@ -250,6 +257,10 @@ pub(crate) fn make_images(world: &mut World) {
                 world.write_scripts(&image, newest);
             }
             let reference = format!("sim/{service}:{tag}");
+            if world.sources.is_some() {
+                commit_first(world, index, &reference, image);
+                continue;
+            }
             let place = if index == 0 { 0 } else { world.dice.number(0..20) };
             if place < 10 {
                 world.tags.insert(reference.clone(), image.clone());
@@ -265,6 +276,26 @@ pub(crate) fn make_images(world: &mut World) {
                 image.short()
             ));
         }
+    }
+}
+
+/// A release that is built from the repository: the first one is built already, and some cannot be.
+fn commit_first(world: &mut World, index: usize, reference: &str, image: ImageId) {
+    let id = world.dice.hex(40);
+    let broken = index > 0 && world.dice.in_thousand(120);
+    if index > 0 {
+        world.images.remove(&image);
+    } else {
+        world.tags.insert(reference.to_owned(), image.clone());
+    }
+    world.note(format!(
+        "{reference} is built of {}: {}",
+        &id[..12],
+        if broken { "cannot be" } else { image.short() }
+    ));
+    let made = (!broken).then_some(image);
+    if let Some(sources) = &mut world.sources {
+        sources.commit(reference, made, &id);
     }
 }
 
@@ -308,8 +339,18 @@ fn push_as(world: &mut World, reference: String, behaviour: Behaviour) {
         "== {reference} is image {} now, {behaviour:?}",
         image.short()
     ));
+    let id = world.dice.hex(40);
+    if let Some(sources) = world.sources.as_mut().filter(|_| !is_data(&reference)) {
+        world.images.remove(&image);
+        sources.commit(&reference, Some(image), &id);
+        return;
+    }
     world.tags.insert(reference.clone(), image.clone());
     world.registry.insert(reference, image);
+}
+
+fn is_data(reference: &str) -> bool {
+    reference.ends_with(":1")
 }
 
 /// The name of one of our containers is somebody else's container's.
@@ -363,7 +404,9 @@ fn inputs(world: &Shared, settings: &StackSettings) -> Option<Arc<Inputs>> {
     let desired = inputs::read_desired(&files, Path::new(DESIRED), &stacks).ok()?;
     let entry = desired.get(&settings.name)?;
     let key = state::release::HostKey::new([7; 32]);
-    inputs::read(&files, settings, entry, &key).inputs.ok()
+    inputs::read(&files, settings, entry, &key, &Checkouts::default())
+        .inputs
+        .ok()
 }
 
 /// `docker compose up -d`: each service that has no container gets one.
@@ -633,6 +676,10 @@ fn any_act(world: &mut World) -> Act {
     if world.data.migrates && world.data.dice.in_thousand(60) {
         return world.data.dice.weighted(&ABOUT_BACKUPS);
     }
+    // In stories that are new: what is drawn in the others stays as it was.
+    if world.sources.is_some() && world.dice.in_thousand(20) {
+        return Act::Order(ActKind::RestoreEnv);
+    }
     world.dice.weighted(&ACTS)
 }
 
@@ -677,7 +724,8 @@ pub(crate) fn act(
             Consequence::Files
         }
         Act::EditConf => {
-            let version = world.dice.number(0..4);
+            let versions = if world.sources.is_some() { 0..5 } else { 0..4 };
+            let version = world.dice.number(versions);
             write_conf(world, version);
             Consequence::Files
         }
@@ -832,7 +880,12 @@ pub(crate) fn act(
             let span = world.pace.span(span);
             Consequence::Order(ActKind::Pause { span })
         }
-        Act::Order(kind) => Consequence::Order(kind),
+        Act::Order(kind) => {
+            if let ActKind::Rollback { schema_fits } = kind {
+                world.laws.vouched = schema_fits;
+            }
+            Consequence::Order(kind)
+        }
         Act::Recreate | Act::Rest => Consequence::None,
     }
 }

@@ -15,9 +15,9 @@ use std::time::Duration;
 use agent::engine::NewContainer;
 use state::health::Phase;
 use state::journal::{Ending, Entry, Event, Kind, OpenOperation, Operation, Progress};
-use state::name::{ContainerId, Digest, ImageId, ServiceName};
+use state::name::{Commit, ContainerId, Digest, ImageId, ServiceName, Tag};
 use state::record::{Change, StackRecord};
-use state::release::{Author, Generation, GenerationNumber, Quarantine, Verdict};
+use state::release::{Author, Generation, GenerationNumber, Quarantine, Request, Verdict};
 use state::step::{Step, Target};
 
 use crate::world::{Behaviour, Container, World};
@@ -40,12 +40,16 @@ pub(crate) enum Call<'a> {
     CreateNetwork(&'a str),
     CreateVolume(&'a str),
     Pull,
+    /// An image, of this context.
+    Build(&'a Path),
+    Tag,
     Keep,
     Release,
     /// A command in a container of its own, by the container's name.
     RunOnce(&'a str),
     EndOnce(&'a str),
     Exec(&'a ContainerId),
+    Signal(&'a ContainerId),
     /// What is done to the database as a whole.
     CloseDatabase,
     OpenDatabase,
@@ -80,11 +84,14 @@ impl fmt::Display for Call<'_> {
             Self::CreateNetwork(name) => write!(f, "  create network {name}"),
             Self::CreateVolume(name) => write!(f, "  create volume {name}"),
             Self::Pull => f.write_str("  pull"),
+            Self::Build(context) => write!(f, "  build {}", context.display()),
+            Self::Tag => f.write_str("  tag an image"),
             Self::Keep => f.write_str("  keep an image"),
             Self::Release => f.write_str("  let go of images"),
             Self::RunOnce(name) => write!(f, "  run {name}"),
             Self::EndOnce(name) => write!(f, "  end {name}"),
             Self::Exec(id) => write!(f, "  a command in {}", id.short()),
+            Self::Signal(id) => write!(f, "  a signal to {}", id.short()),
             Self::CloseDatabase => f.write_str("  bar the database"),
             Self::OpenDatabase => f.write_str("  open the database"),
             Self::CopyDatabase => f.write_str("  copy the database"),
@@ -113,7 +120,8 @@ impl Call<'_> {
             | Self::SetRestart(id)
             | Self::Connect(id)
             | Self::Disconnect(id)
-            | Self::Exec(id) => Some(id),
+            | Self::Exec(id)
+            | Self::Signal(id) => Some(id),
             _ => None,
         }
     }
@@ -137,9 +145,18 @@ impl Call<'_> {
             | (Self::CreateNetwork(_), Step::CreateNetwork { .. })
             | (Self::CreateVolume(_), Step::CreateVolume { .. })
             | (Self::Pull, Step::Pull { .. })
+            | (Self::Tag, Step::Build { .. })
             | (Self::Keep, Step::KeepImage { .. })
             | (Self::Release, Step::ReleaseImages { .. })
-            | (Self::RunOnce(_), Step::ReadMigrations { .. } | Step::ReadLosses { .. } | Step::Migrate { .. })
+            | (
+                Self::RunOnce(_),
+                Step::ReadMigrations { .. }
+                | Step::ReadLosses { .. }
+                | Step::Migrate { .. }
+                | Step::CheckFile { .. }
+            )
+            | (Self::Signal(_), Step::Signal { .. })
+            | (Self::Exec(_), Step::CompareFiles { .. })
             | (Self::PutIn(_), Step::PutIn { .. })
             | (Self::PutFile(_), Step::PutFiles { .. })
             | (Self::EndOnce(_), Step::Migrate { .. } | Step::ApplySql { .. } | Step::PutBack)
@@ -158,6 +175,9 @@ impl Call<'_> {
             | (Self::PutBack, Step::PutBack | Step::ApplySql { .. })
             | (Self::BackUp | Self::Verify, Step::Backup { .. })
             | (Self::Verify, Step::VerifyBackup { .. }) => true,
+            (Self::Build(context), Step::Build { commit, .. }) => {
+                context.components().any(|part| part.as_os_str() == commit.as_str())
+            }
             _ => false,
         }
     }
@@ -202,8 +222,15 @@ pub(crate) struct Laws {
     /// When somebody last made or removed a container by hand, or the schema.
     pub(crate) touched: Option<Duration>,
     pub(crate) migrated: Option<Duration>,
+    /// Whether whoever last ordered a rollback has said that the schema fits; and which operation came of that.
+    pub(crate) vouched: bool,
+    vouched_for: Option<u64>,
     /// The schema as the open operation has found it.
     begun: Option<schema::Begun>,
+    /// The same, of an operation that has been taken back, where nobody has seen yet what it has left.
+    unseen: Option<schema::Begun>,
+    /// Whether something was left, and nobody has said yet how it goes on.
+    left: bool,
     /// The operations that have taken the schema back, and how far.
     took_back: BTreeMap<u64, u64>,
     /// Which image has written to a volume last.
@@ -212,6 +239,8 @@ pub(crate) struct Laws {
     rows: BTreeMap<(ServiceName, u32), BTreeMap<String, String>>,
     /// Every version of a file that was part of a request.
     pub(crate) taken_up: BTreeSet<Digest>,
+    /// The file that a person has a version put into: written down, and not put yet.
+    given: Option<std::path::PathBuf>,
     /// What was seen to be kept since the last power cut: nothing else takes it away.
     pub(crate) kept: BTreeSet<Digest>,
 }
@@ -311,6 +340,7 @@ impl World {
             self.gives_back_rightly(open, call);
             self.migrates_rightly(open, call);
             self.restores_rightly(open, call);
+            self.mounts_rightly(open, call);
         }
         self.has_written(call);
         if !open.as_ref().is_some_and(|open| is_journaled(open, call)) {
@@ -412,7 +442,7 @@ impl World {
             self.laws.breaks(11, "a secret is in the ledger");
         }
         if let Some(open) = &after.operation {
-            let replayed = OpenOperation::replay(open.operation.clone(), open.events.clone());
+            let replayed = OpenOperation::replay(open.operation.clone(), open.events.iter().cloned());
             if replayed.as_ref().ok().map(|o| &o.progress) != Some(&open.progress) {
                 self.laws
                     .breaks(14, "the journal does not replay to where the operation is");
@@ -437,6 +467,7 @@ impl World {
                         self.has_moved_rightly(&after, &open, ending);
                     }
                 }
+                Change::Unseen(None) => self.was_looked_for(&before, &after),
                 Change::Hold(Some(hold)) if hold.why.trim().is_empty() || hold.way_out.trim().is_empty() => {
                     self.laws
                         .breaks(13, "held, and nobody is told why, or what to do");
@@ -451,6 +482,7 @@ impl World {
                         self.is_blamed_rightly(&before, &after, entry);
                     }
                 }
+                Change::Accept(request) => self.follows_no_tag(&before, request),
                 Change::Open(operation) => {
                     if let Some(first) = open.replace(OpenOperation::new(operation.clone())) {
                         let words = format!(
@@ -460,6 +492,7 @@ impl World {
                         self.laws.breaks(1, words);
                     }
                     self.begins_at();
+                    self.begins_from_what_is_known(&before, operation);
                     self.opened(&before, &after, operation, &terms);
                 }
                 Change::Judge {
@@ -492,6 +525,21 @@ impl World {
             self.laws.breaks(11, "a secret is in the log");
         }
         self.note(format!("      log: {line}"));
+    }
+
+    /// A tag is resolved once for each request, and anew only for whoever asks again.
+    fn follows_no_tag(&mut self, before: &StackRecord, request: &Request) {
+        let pending = before.standing == state::record::Standing::Pending;
+        let known = before.request.as_ref();
+        let known = known.filter(|known| known.retries == 0 || !pending);
+        let follows = |(tag, commit): (&Tag, &Commit)| {
+            let known = known.and_then(|known| known.commits.get(tag));
+            known.is_some_and(|known| known != commit)
+        };
+        if request.commits.iter().any(follows) {
+            let words = "a tag is another commit than before, and nobody has asked for it again";
+            self.laws.breaks(4, words);
+        }
     }
 
     fn trace_changes(&mut self, changes: &[Change]) {
@@ -582,7 +630,8 @@ impl World {
         let stays = self.is_not_taken_back(before, &entry.why);
         // Half of its revisions are applied, and somebody holds what the others need: that it is left whole is all there is.
         let locked = self.data.locked_halfway && entry.why.contains("somebody holds a lock");
-        if never_ran && whole && !struck && !taken && !refused && !stays && !locked {
+        let unfit = self.has_unfit_conf(generation) && entry.why.contains("check /srv/shop/web.conf");
+        if never_ran && whole && !struck && !taken && !refused && !stays && !locked && !unfit {
             let words = format!(
                 "generation {} is blamed, and all of it is well: {}",
                 entry.generation, entry.why
@@ -592,7 +641,10 @@ impl World {
     }
 
     fn opened(&mut self, before: &StackRecord, after: &StackRecord, operation: &Operation, terms: &Terms) {
-        if after.let_go.is_some() && operation.by == Author::Agent {
+        // What is asked for again is known by its files.
+        let only_fetches = |step: &Step| matches!(step, Step::FetchSource { .. });
+        let touches = !operation.plan.steps.iter().all(only_fetches);
+        if after.let_go.is_some() && operation.by == Author::Agent && touches {
             let words = format!("a {} of a stack that was let go", operation.kind);
             self.laws.breaks(12, words);
         }
@@ -866,10 +918,14 @@ fn is_journaled(open: &OpenOperation, call: &Call<'_>) -> bool {
             next: Some(index),
             started: true,
             ..
-        } => steps
-            .get(*index)
-            .and_then(Step::undo)
-            .is_some_and(|undo| call.is_of(&undo)),
+        } => steps.get(*index).is_some_and(|step| match step.undo() {
+            Some(undo) => call.is_of(&undo),
+            // It has nothing to be taken back, and nobody waits for its container any more.
+            None => matches!(
+                (call, step),
+                (Call::EndOnce(_), Step::CheckFile { .. } | Step::Migrate { .. })
+            ),
+        }),
         _ => false,
     }
 }

@@ -16,6 +16,7 @@ mod fidelity;
 mod hand;
 mod laws;
 mod points;
+mod repository;
 mod scenes;
 mod schemas;
 mod soak;
@@ -31,9 +32,10 @@ use soak::Sums;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Seeds that have once broken a law.
-const REGRESSIONS: [u64; 30] = [
+const REGRESSIONS: [u64; 40] = [
     22, 99, 149, 189, 287, 404, 513, 526, 531, 572, 580, 599, 680, 881, 1005, 1279, 1285, 1482, 2056, 2174,
-    2900, 3171, 3718, 4489, 5621, 5918, 7408, 12128, 12880, 15908,
+    2900, 3171, 3718, 4489, 5621, 5918, 7408, 12128, 12880, 14676, 15908, 22971, 29947, 38941, 56499, 61401,
+    61879, 78747, 95441, 146_713,
 ];
 
 fn main() -> ExitCode {

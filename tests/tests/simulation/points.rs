@@ -12,7 +12,7 @@ use crate::world::World;
 
 /// Every kind of place. Changes through the engine, what is asked of it, what is read elsewhere, and what is written
 /// to the ledger.
-pub(crate) const PLACES: [&str; 71] = [
+pub(crate) const PLACES: [&str; 79] = [
     "create container",
     "start container",
     "unpause container",
@@ -25,6 +25,12 @@ pub(crate) const PLACES: [&str; 71] = [
     "create network",
     "create volume",
     "pull image",
+    "fetch source",
+    "check out",
+    "find content",
+    "build image",
+    "tag image",
+    "write built image",
     "keep image",
     "release images",
     "claim stack",
@@ -36,6 +42,8 @@ pub(crate) const PLACES: [&str; 71] = [
     "list volumes",
     "find image",
     "list keepers",
+    "begin once",
+    "await once",
     "read schema",
     "ask probe",
     "restore beside",
@@ -86,7 +94,7 @@ pub(crate) const PLACES: [&str; 71] = [
     "write carried volumes",
 ];
 
-/// What comes up in no told story, and is drawn only. Nor do `begin once`, `await once`, `end once` and `exec`.
+/// What comes up in no told story, and is drawn only. Nor do `end once` and `exec`.
 const RARE: &str = "write collection";
 
 /// The places at which an operation comes to its end.
@@ -107,11 +115,14 @@ pub(crate) fn of_call(call: &Call<'_>) -> &'static str {
         Call::CreateNetwork(_) => "create network",
         Call::CreateVolume(_) => "create volume",
         Call::Pull => "pull image",
+        Call::Build(_) => "build image",
+        Call::Tag => "tag image",
         Call::Keep => "keep image",
         Call::Release => "release images",
         Call::RunOnce(_) => "begin once",
         Call::EndOnce(_) => "end once",
         Call::Exec(_) => "exec",
+        Call::Signal(_) => "signal",
         Call::CloseDatabase => "close database",
         Call::OpenDatabase => "open database",
         Call::CopyDatabase => "copy database",
@@ -134,6 +145,7 @@ pub(crate) fn of_change(change: &Change) -> &'static str {
         Change::Accept(_) => "write accept",
         Change::Stand(_) => "write standing",
         Change::Resolve(..) => "write resolved image",
+        Change::Built(..) => "write built image",
         Change::Begin(_) => "write generation",
         Change::SetCurrent(_) => "write current",
         Change::Applied(..) => "write applied",
@@ -160,9 +172,13 @@ pub(crate) fn of_change(change: &Change) -> &'static str {
         Change::TakeBack(..) => "write what was taken back",
         Change::Bar(Some(_)) => "write bar",
         Change::Bar(None) => "write end of bar",
+        Change::Unseen(Some(_)) => "write unseen migration",
+        Change::Unseen(None) => "write end of unseen migration",
         Change::Wrote(..) => "write what runs",
         Change::Place(_) => "write placed files",
         Change::SeenFiles(_) => "write seen files",
+        Change::Give(_) => "write given file",
+        Change::Import(_) => "write imported version",
         Change::Collect(_) => RARE,
     }
 }

@@ -54,6 +54,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             locked_halfway,
         ),
         case("a_lock_that_stays_in_the_middle_is_told_as_one", locked_for_long),
+        case("what_a_migration_has_left_unseen_is_looked_for", gone_halfway),
     ]
 }
 
@@ -424,5 +425,44 @@ async fn locked_for_long() -> Result<Host, String> {
     .await?;
     let why = host.record().quarantine[0].why.clone();
     ensure(why.contains("somebody holds a lock"), || why.clone())?;
+    Ok(host)
+}
+
+/// The database goes away between two revisions, and stays away until the deploy is taken back.
+async fn gone_halfway() -> Result<Host, String> {
+    let host = held_up(400, 4, true).await?;
+    until(&host, "the first revision is there", |host| {
+        lock(&host.world).schema == at(2)
+    })
+    .await?;
+    {
+        let mut world = lock(&host.world);
+        let db = world.named("shop-db-1").ok_or("there is no db")?;
+        world.stop(&db, 0);
+        world.data.locked_until = Duration::ZERO;
+    }
+    until(&host, "it is held", |host| {
+        let record = host.record();
+        record.hold.is_some() && record.operation.is_none()
+    })
+    .await?;
+    let record = host.record();
+    let why = record
+        .hold
+        .as_ref()
+        .map(|hold| hold.why.clone())
+        .unwrap_or_default();
+    ensure(
+        why.contains("the schema stands at r2, and stood at r1 before"),
+        || why.clone(),
+    )?;
+    ensure(
+        runs(&host, "v1") && record.unseen.is_none() && record.quarantine.is_empty(),
+        || format!("{:?}, {:?}", record.unseen, record.quarantine),
+    )?;
+    answered(&host, ActKind::Retry)
+        .await?
+        .map_err(|refused| format!("{refused:?}"))?;
+    until_good(&host, "v2").await?;
     Ok(host)
 }

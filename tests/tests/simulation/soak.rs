@@ -24,6 +24,9 @@ const KEPT_VIOLATIONS: usize = 100;
 pub(crate) struct Sums {
     /// What was run: another commit begins anew.
     commit: String,
+    /// The first seed.
+    #[serde(default)]
+    first: u64,
     runs: u64,
     violations: u64,
     /// The first seeds that have broken a law, and which.
@@ -130,12 +133,14 @@ pub(crate) fn soak(wanted: u64) -> ExitCode {
 }
 
 fn run(wanted: u64) -> Result<u64> {
+    let first = crate::number("SIM_FROM").unwrap_or(0);
     let file = std::env::var_os("SIM_SOAK_STATE").map(PathBuf::from);
     let commit = std::env::var("SIM_SOAK_COMMIT").unwrap_or_default();
     let mut sums = file
         .as_deref()
-        .map_or_else(|| Ok(Sums::default()), |file| kept(file, &commit))?;
+        .map_or_else(|| Ok(Sums::default()), |file| kept(file, &commit, first))?;
     sums.commit = commit;
+    sums.first = first;
     let threads = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
     let mut told = Instant::now();
     println!("{}", sums.progress(wanted));
@@ -143,7 +148,7 @@ fn run(wanted: u64) -> Result<u64> {
         let begun = Instant::now();
         let from = sums.runs;
         let until = (from + ROUND * threads).min(wanted);
-        for part in round(from, until, threads) {
+        for part in round(first + from, first + until, threads) {
             sums.merge(part);
         }
         sums.real += begun.elapsed();
@@ -192,14 +197,14 @@ fn round(from: u64, until: u64, threads: u64) -> Vec<Sums> {
     })
 }
 
-/// What an earlier soak of the same commit has kept.
-fn kept(file: &Path, commit: &str) -> Result<Sums> {
+/// What an earlier soak of the same commit, from the same seed on, has kept.
+fn kept(file: &Path, commit: &str, first: u64) -> Result<Sums> {
     let Ok(text) = std::fs::read_to_string(file) else {
         return Ok(Sums::default());
     };
     let sums: Sums = serde_json::from_str(&text)
         .with_context(|| format!("{} is no kept soak: remove it to begin anew", file.display()))?;
-    Ok(if sums.commit == commit {
+    Ok(if sums.commit == commit && sums.first == first {
         sums
     } else {
         Sums::default()

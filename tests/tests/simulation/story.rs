@@ -8,14 +8,17 @@ use std::time::Duration;
 
 use agent::backoff::Backoff;
 use agent::inputs;
-use agent::reconcile::{Edges, Inbox, Nudge, Stack, Wish};
+use agent::reconcile::{Edges, Inbox, Nudge, Nudges, Stack, Wish};
 use agent::run::{Event, Paths, keep};
-use agent::shared::{ActKind, Order, Shared as Published};
+use agent::shared::{AboutEnv, ActKind, Order, Shared as Published};
+use agent::source::Repository;
 use config::settings::Settings;
 use state::backup::Dumped;
+use state::env_version::versions;
+use state::files::OnDisk;
 use state::last_resort::RestoreBackup;
 use state::ledger::{MemoryStore, Objects, Store};
-use state::name::{ImageId, StackName};
+use state::name::{Digest, ImageId, StackName};
 use state::record::{Answer, Approval, StackRecord, Standing};
 use state::release::{Author, Generation, Verdict};
 use steadfast_tests::disk::Disk;
@@ -29,6 +32,7 @@ use crate::edges::{Clocks, Files, Killed, Ledger, Log, OfAgent, Probes, Schema, 
 use crate::engine::Simulated;
 use crate::hand::{self, Act, Consequence};
 use crate::laws::Terms;
+use crate::repository::{self, Sources};
 use crate::scenes::{self, Cue};
 use crate::world::{Faults, World};
 
@@ -85,7 +89,7 @@ impl Pace {
     }
 
     /// What is written in steadfast.toml.
-    fn settings(self, budget: u64, data: &Data) -> String {
+    fn settings(self, budget: u64, data: &Data, source: bool) -> String {
         let terms = match self {
             Self::Real => String::new(),
             Self::Brief => format!("{BRIEF}budget = {budget}\n"),
@@ -117,7 +121,12 @@ impl Pace {
             .replace("RESTORES", restores)
             .replace("COUNTS", counts)
             .replace("STAYS", stays);
-        format!("{settings}{terms}{database}{checks}")
+        let (source, settings) = if source {
+            (SOURCE, settings.replace(TRACK, TRACK_CHECKED))
+        } else {
+            ("", settings)
+        };
+        format!("{settings}{source}{terms}{database}{checks}")
     }
 }
 
@@ -128,6 +137,16 @@ good_after = "38s"
 trial_max = "225s"
 budget_per = "450s"
 "#;
+
+const SOURCE: &str = r#"
+[stack.shop.source]
+git = "/srv/repository"
+"#;
+
+const TRACK: &str = "track = [\"web.conf\"]";
+/// In stories with a repository: what is drawn in all others stays as it was.
+const TRACK_CHECKED: &str =
+    "track = [{ path = \"web.conf\", service = \"web\", check = [\"web\", \"check-conf\"] }]";
 
 const MIGRATES: &str = r#"
 [stack.shop.database.migrations]
@@ -256,6 +275,9 @@ fn run_one(seed: u64, traced: bool) -> Outcome {
         world.data.checks = CHECKS;
     }
     world.data.one_way = matches!(seed % 64, 7 | 43 | 55);
+    if matches!(seed % 32, 25 | 26) {
+        world.sources = Some(Sources::default());
+    }
     if seed % 32 == 7 {
         world.data.restores = RestoreBackup::Allow;
     }
@@ -275,7 +297,7 @@ fn run_one(seed: u64, traced: bool) -> Outcome {
 /// The agent's process.
 pub(crate) struct Running {
     task: tokio::task::JoinHandle<()>,
-    pub(crate) nudges: mpsc::Sender<Nudge>,
+    pub(crate) nudges: Nudges,
     stop: watch::Sender<bool>,
     pub(crate) published: Arc<Published>,
 }
@@ -298,7 +320,13 @@ pub(crate) struct Host {
 pub(crate) fn host(shared: &Shared) -> Host {
     let text = {
         let world = lock(shared);
-        world.pace.settings(world.budget, &world.data)
+        let text = world
+            .pace
+            .settings(world.budget, &world.data, world.sources.is_some());
+        match world.track {
+            Some(track) => text.replace(TRACK, track),
+            None => text,
+        }
     };
     let (settings, _) = config::settings::parse(Path::new("/etc/steadfast/steadfast.toml"), &text)
         .unwrap_or_else(|problems| panic!("{problems:?}"));
@@ -316,7 +344,11 @@ pub(crate) fn host(shared: &Shared) -> Host {
         budget_per: trial.budget_per,
         secret: SECRET.to_owned(),
     });
-    world.write(hand::COMPOSE, hand::COMPOSE_TEXT);
+    let compose = match &world.sources {
+        Some(_) => Sources::compose(),
+        None => hand::COMPOSE_TEXT.to_owned(),
+    };
+    world.write(hand::COMPOSE, compose);
     hand::write_conf(world, 0);
     hand::write_env(world, SECRET, (0, 0));
     hand::ask(world, hand::TAGS[0]);
@@ -434,8 +466,8 @@ impl Host {
     fn wish(&self, wish: &Wish) {
         for agent in self.agent.iter().chain(&self.rival) {
             // One that is busy is told again by its resync.
-            drop(agent.nudges.try_send(Nudge::Wish(wish.clone())));
-            drop(agent.nudges.try_send(Nudge::LookAgain));
+            drop(agent.nudges.give(Nudge::Wish(wish.clone())));
+            drop(agent.nudges.give(Nudge::LookAgain));
         }
     }
 
@@ -449,15 +481,20 @@ impl Host {
 
     fn start_as(&self, identity: &str, kept: Arc<MemoryStore>) -> Running {
         let (stop, stopped) = watch::channel(false);
-        let (nudges, inbox) = Inbox::new(64);
+        let (nudges, inbox) = Inbox::new();
         let (events, heard) = mpsc::channel(16);
         let disk = if identity == IDENTITY {
             self.disk.clone()
         } else {
             Disk::new(Path::new(STATE))
         };
+        let open = |disk: &Disk| {
+            let objects = Objects::open(Arc::new(disk.clone()), Path::new(STATE));
+            Arc::new(objects.expect("a disk"))
+        };
+        let objects = open(&disk);
         let ledger: Arc<dyn Store> = Arc::new(Ledger {
-            objects: Objects::open(Arc::new(disk.clone()), Path::new(STATE)).expect("a disk"),
+            objects: Arc::clone(&objects),
             disk,
             kept,
             identity: identity.to_owned(),
@@ -494,9 +531,14 @@ impl Host {
             files: Arc::new(OfAgent {
                 world: Arc::clone(&self.world),
                 clocks: Arc::clone(&self.clocks),
-                objects: Objects::open(Arc::new(self.disk.clone()), Path::new(STATE)).expect("a disk"),
+                objects: if identity == IDENTITY {
+                    objects
+                } else {
+                    open(&self.disk)
+                },
                 agent: identity.to_owned(),
             }),
+            source: self.repository(identity),
             store: ledger,
         };
         lock(&self.world).note(format!("{identity} starts"));
@@ -527,6 +569,15 @@ impl Host {
             stop,
             published,
         }
+    }
+
+    fn repository(&self, identity: &str) -> Option<Arc<dyn Repository>> {
+        self.settings.stacks[&self.stack].source.as_ref()?;
+        Some(Arc::new(repository::Simulated {
+            world: Arc::clone(&self.world),
+            clocks: Arc::clone(&self.clocks),
+            agent: identity.to_owned(),
+        }))
     }
 
     /// As the daemon does when a file changed.
@@ -571,7 +622,7 @@ impl Host {
         tokio::spawn(async move {
             tokio::time::sleep(Duration::from_secs(late)).await;
             for _ in 0..times {
-                drop(nudges.try_send(Nudge::Containers));
+                drop(nudges.give(Nudge::Containers));
             }
         });
     }
@@ -588,6 +639,7 @@ impl Host {
     ) -> Option<oneshot::Receiver<Result<agent::shared::Accepted, agent::shared::Refusal>>> {
         let agent = self.agent.as_ref()?;
         let dump = self.about(act)?;
+        let env = self.about_env(act)?;
         let (answer, answered) = oneshot::channel();
         let order = Order {
             stack: self.stack.clone(),
@@ -600,9 +652,10 @@ impl Host {
             ask: None,
             dump,
             database: None,
+            env,
             answer,
         };
-        agent.nudges.try_send(Nudge::Order(order)).ok()?;
+        agent.nudges.give(Nudge::Order(order)).ok()?;
         Some(answered)
     }
 
@@ -617,6 +670,27 @@ impl Host {
         }
         let newest = lock(&self.world).data.newest_proven()?;
         Some(Some(Dumped::Backup(newest)))
+    }
+
+    /// What is put back: the newest version of `.env` that is not asked for, also where the agent has put it there
+    /// itself. Outer `None`: there is none.
+    #[allow(
+        clippy::option_option,
+        reason = "nothing to put back is another thing than nothing to name"
+    )]
+    fn about_env(&self, act: ActKind) -> Option<Option<AboutEnv>> {
+        if act != ActKind::RestoreEnv {
+            return Some(None);
+        }
+        let env = Path::new(hand::ENV);
+        let is = lock(&self.world).files.get(env).map(|bytes| Digest::of(bytes));
+        let disk = OnDisk::from([(env.to_owned(), is)]);
+        let all = versions(&self.record(), env, &self.kept.host_key(), &disk);
+        let other = all.into_iter().find(|version| !version.is_asked_for)?;
+        Some(Some(AboutEnv::Version {
+            id: other.id,
+            of: None,
+        }))
     }
 
     /// Sees whether the agent lives; a panic that was no kill is one of its own.
@@ -914,7 +988,10 @@ impl Host {
             return;
         }
         for service in ["api", "web"] {
-            if let Err(why) = world.answer(&self.stack, service) {
+            // What comes and goes has not been heard to fail often enough yet.
+            if let Err(why) = world.answer(&self.stack, service)
+                && !world.was_heard_to_pass(service)
+            {
                 world.laws.breaks(13, format!("steady, and yet: {why}"));
             }
         }

@@ -18,6 +18,7 @@ use crate::dice::Dice;
 use crate::hand::CONF;
 use crate::laws::Laws;
 use crate::points::Points;
+use crate::repository::Sources;
 use crate::scenes::Beat;
 use crate::story::Pace;
 
@@ -69,9 +70,18 @@ pub(crate) struct Container {
     pub(crate) stopped: bool,
 }
 
+/// Whether web's check refuses this configuration.
+pub(crate) fn is_refused(conf: &[u8]) -> bool {
+    conf.ends_with(b"refused")
+}
+
 impl Container {
     pub(crate) fn runs(&self) -> bool {
         self.state.is_running()
+    }
+
+    pub(crate) fn is_of(&self, project: &str) -> bool {
+        self.project.as_ref().is_some_and(|p| p.as_str() == project)
     }
 }
 
@@ -116,6 +126,10 @@ pub(crate) struct World {
     pub(crate) images: BTreeMap<ImageId, Behaviour>,
     pub(crate) tags: BTreeMap<String, ImageId>,
     pub(crate) registry: BTreeMap<String, ImageId>,
+    /// Where releases are built from, in stories in which they are.
+    pub(crate) sources: Option<Sources>,
+    /// What is tracked, in the stories in which that is something else.
+    pub(crate) track: Option<&'static str>,
     pub(crate) keepers: BTreeSet<(StackName, ImageId)>,
     pub(crate) commands: Commands,
     pub(crate) files: BTreeMap<PathBuf, Vec<u8>>,
@@ -194,6 +208,8 @@ impl World {
             images: BTreeMap::new(),
             tags: BTreeMap::new(),
             registry: BTreeMap::new(),
+            sources: None,
+            track: None,
             keepers: BTreeSet::new(),
             commands: Commands::default(),
             files: BTreeMap::new(),
@@ -274,9 +290,18 @@ impl World {
         let text = text.into();
         self.versions.insert(Digest::of(&text), text.clone());
         let digest = Some(Digest::of(&text));
-        let current = self.laws.record.as_ref().and_then(|record| record.current());
-        let of_current = current.and_then(|current| current.files.get(Path::new(path)));
-        if of_current.is_some_and(|file| file.content == digest) {
+        let record = self.laws.record.as_ref();
+        let current = record.and_then(|record| record.current());
+        // What is being brought up has read what was there when it was started.
+        let next = record.and_then(|record| {
+            let operation = &record.operation.as_ref()?.operation;
+            record.generation(operation.generation?)
+        });
+        let mut of_release = [current, next]
+            .into_iter()
+            .flatten()
+            .filter_map(|of| of.files.get(Path::new(path)));
+        if of_release.any(|file| file.content == digest) {
             self.undone = Some(self.now);
         }
         self.written.insert(path.into(), self.now);
@@ -294,17 +319,14 @@ impl World {
     /// Lets happen what happens by itself until now.
     pub(crate) fn settle(&mut self, now: Duration) {
         self.now = now;
-        let crash = self
-            .images
-            .iter()
-            .filter(|(_, behaves)| **behaves == Behaviour::Crashes);
-        let crashing: Vec<&ImageId> = crash.map(|(image, _)| image).collect();
+        let crashes = |c: &Container| {
+            let over = c.started.is_some_and(|at| now >= at + Duration::from_secs(1));
+            c.runs() && !c.oneoff && over && self.images.get(&c.image) == Some(&Behaviour::Crashes)
+        };
         let dying: Vec<ContainerId> = self
             .containers
             .iter()
-            .filter(|(_, c)| c.runs() && !c.oneoff)
-            .filter(|(_, c)| c.started.is_some_and(|at| now >= at + Duration::from_secs(1)))
-            .filter(|(_, c)| crashing.contains(&&c.image))
+            .filter(|(_, c)| crashes(c))
             .map(|(id, _)| id.clone())
             .collect();
         for id in dying {
@@ -313,11 +335,13 @@ impl World {
         self.settle_commands();
         self.settle_rows();
         let minute = Duration::from_secs(60);
-        let writing =
-            |(_, c): &(&ContainerId, &Container)| c.runs() && c.started.is_some_and(|at| now >= at + minute);
-        let project =
-            |(_, c): &(&ContainerId, &Container)| c.project.as_ref().is_some_and(|p| p.as_str() == "shop");
-        for (id, container) in self.containers.iter().filter(writing).filter(project) {
+        let writing = |c: &Container| {
+            !c.anonymous.is_empty()
+                && c.runs()
+                && c.started.is_some_and(|at| now >= at + minute)
+                && c.is_of("shop")
+        };
+        for (id, container) in self.containers.iter().filter(|(_, c)| writing(c)) {
             // What nobody has met cannot be known to have had any.
             if self.laws.is_met(id, container) {
                 self.laws.has_rows(container);
@@ -499,7 +523,8 @@ impl World {
         if let Some(level) = &container.misled {
             return Err(format!("{service}: there is no level {level}"));
         }
-        if container.conf.as_ref().is_some_and(|conf| conf.ends_with(b"bad")) {
+        let conf = container.conf.as_ref();
+        if conf.is_some_and(|conf| conf.ends_with(b"bad") || is_refused(conf)) {
             return Err(format!("{service}: status 404"));
         }
         if container.checked && self.now < self.sick_until {

@@ -10,6 +10,7 @@ use tokio::time::timeout;
 use super::{APPLICATION, Found, Run, SOON, Tools, arguments, found};
 use crate::backup::BackupError;
 use crate::database::Client;
+use crate::service;
 
 /// The most of its standard error that is kept.
 const WORDS: usize = 64 * 1024;
@@ -20,7 +21,7 @@ impl Tools<'_> {
         let mut best: Option<(PathBuf, Found)> = None;
         let mut seen = Vec::new();
         for directory in directories() {
-            let asked = Command::new(directory.join("pg_dump"))
+            let asked = service::untold(&mut Command::new(directory.join("pg_dump")))
                 .arg("--version")
                 .stdin(Stdio::null())
                 .kill_on_drop(true)
@@ -77,7 +78,7 @@ pub(super) async fn run(
     mut run: Run<'_>,
 ) -> Result<(i64, String), BackupError> {
     let mut command = Command::new(&program);
-    command.args(arguments(&mut run, client, None));
+    service::untold(&mut command).args(arguments(&mut run, client, None));
     let variables = client.variables(found.major).map_err(BackupError::NoTool)?;
     // What this process was started with does not say where the stack's database is.
     let inherited = std::env::vars_os().filter(|(key, _)| key.to_string_lossy().starts_with("PG"));

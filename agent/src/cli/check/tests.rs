@@ -57,6 +57,31 @@ fn good_files() {
 }
 
 #[test]
+fn who_is_named_and_is_not_there_is_said() {
+    let settings = SETTINGS.replace(
+        "[stack.shop]",
+        "[agent.control]\nact_users = [\"root\", 4242]\n[agent.control.acts]\nrestore = [\"@no-such-group\"]\n\
+         [stack.shop]\nprobe = []",
+    );
+    check(
+        &settings,
+        DESIRED,
+        COMPOSE,
+        &expect![[r#"
+            warning: agent.control.acts.restore: this host has no group "no-such-group":
+                     nobody may act by it
+              --> DIR/steadfast.toml:7:1
+               7 | restore = …
+                 | ^
+               = help: it is looked up in /etc/group; whoever is known elsewhere (LDAP) is
+                       named by number
+
+            valid: 1 stack, 1 service, 1 warning
+        "#]],
+    );
+}
+
+#[test]
 fn everything_wrong_is_said_at_once() {
     let settings = format!("{SETTINGS}profils = [\"a\"]\n");
     check(
@@ -175,6 +200,54 @@ fn a_stack_without_an_entry_is_a_warning_and_an_unknown_service_an_error() {
     );
 }
 
+/// The warnings about a way back, a line each.
+#[track_caller]
+fn check_way_back(settings: &str, compose: &str, expected: &Expect) {
+    let directory = tempfile::tempdir().unwrap();
+    let settings = format!("{SETTINGS}probe = []\n{settings}");
+    let (problems, _) = collect(&common(directory.path(), &settings, DESIRED, compose));
+    let lines = problems.iter().map(|p| format!("{}: {}\n", p.key, p.message));
+    expected.assert_eq(&lines.collect::<String>());
+}
+
+#[test]
+fn what_is_missing_for_a_safe_rollback() {
+    let server = "  db: {image: 'registry.example/postgres:15'}\n";
+    let both = format!("{COMPOSE}{server}");
+    let database = "[stack.shop.database]\nservice = \"db\"\n";
+    let tool = "[stack.shop.database.migrations]\ntool = \"alembic\"\nservice = \"api\"\n";
+    check_way_back("", COMPOSE, &expect![[""]]);
+    check_way_back(
+        "",
+        &both,
+        &expect![[r#"
+            stack.shop.database: db is a database, and nobody says so: where its schema stands is no part of a release
+        "#]],
+    );
+    check_way_back(
+        database,
+        &both,
+        &expect![[r#"
+            stack.shop.database.migrations: no tool moves the schema: where a release has moved it, going back is refused or held
+        "#]],
+    );
+    check_way_back(&format!("{database}{tool}"), &both, &expect![[""]]);
+    let fixed = "services:\n  api:\n    image: shop/api:v1\n";
+    check_way_back(
+        "",
+        fixed,
+        &expect![[r#"
+            stack.shop.tag_vars: no image follows the tag: another release has the same images, and a rollback changes files alone
+        "#]],
+    );
+    check_way_back(
+        "[stack.shop.images]\napi = \"shop/api:{tag}\"\n",
+        fixed,
+        &expect![[""]],
+    );
+    check_way_back("", "services:\n  api:\n    build: .\n", &expect![[""]]);
+}
+
 #[test]
 fn an_env_file_that_is_pinned_and_not_in_place_is_an_error() {
     let pinned = format!("{DESIRED}env = \"sha256:{}\"\n", "0".repeat(64));
@@ -210,4 +283,20 @@ fn the_exit_code_is_that_of_errors_only() {
     assert_eq!(run(&unknown, true), Ok(2));
     let bad = common(directory.path(), "[agent", DESIRED, COMPOSE);
     assert_eq!(run(&bad, false), Ok(2));
+}
+
+#[test]
+fn a_repository_that_does_not_answer_is_no_error_and_neither_is_what_only_it_has() {
+    let directory = tempfile::tempdir().unwrap();
+    let settings =
+        format!("{SETTINGS}track = [\"nginx.conf\"]\n[stack.shop.source]\ngit = \"DIR/nowhere\"\n");
+    let common = common(directory.path(), &settings, DESIRED, COMPOSE);
+    let keys = || -> Vec<String> {
+        let (problems, _) = collect(&common);
+        assert!(!problems.iter().any(Problem::is_error), "{problems:?}");
+        problems.into_iter().map(|problem| problem.key).collect()
+    };
+    // What lies in the directory is not what is asked for.
+    std::fs::write(directory.path().join("compose.yaml"), "services: {half: writ").unwrap();
+    assert_eq!(keys(), ["stack.shop.probe", "compose", "stack.shop.source.git"]);
 }

@@ -1,23 +1,49 @@
 //! The first line of a status: how a stack is, in a word, and what that means.
 
 use anstyle::Style;
+use state::release::Author;
 
-use super::super::output::{BAD, BOLD, BUSY, GOOD, WARN, paint};
+use super::super::output::{self, BOLD, paint};
 use super::super::reader::{Reader, span};
 use super::super::text::hanging;
-use crate::view::{OperationNow, Running, State, Status};
+use crate::view::{OperationNow, Running, State, Status, Trial};
 
 /// Where further lines begin.
 const INDENT: usize = 13;
 /// Beside the name of the stack there is room for this many columns.
 const ROOM: usize = 40;
 
+/// How much somebody has to mind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tone {
+    /// Not at all.
+    Good,
+    /// It is being seen to.
+    Busy,
+    /// They should know.
+    Warn,
+    /// They should look.
+    Bad,
+}
+
+impl Tone {
+    /// Its colour on a terminal.
+    pub(in crate::cli) const fn style(self) -> Style {
+        match self {
+            Self::Good => output::GOOD,
+            Self::Busy => output::BUSY,
+            Self::Warn => output::WARN,
+            Self::Bad => output::BAD,
+        }
+    }
+}
+
 /// `shop  steady: v1.5.0 runs, as asked for`.
 pub(in crate::cli) fn headline(status: &Status, reader: &Reader) -> String {
-    let (style, words) = words(status, reader);
-    let (word, rest) = words.split_once(": ").unwrap_or((&words, ""));
+    let (tone, words) = words(status, reader);
+    let (word, rest) = split(&words);
     let colon = if rest.is_empty() { "" } else { ":" };
-    let (stack, word) = (paint(BOLD, &status.stack), paint(style, word));
+    let (stack, word) = (paint(BOLD, &status.stack), paint(tone.style(), word));
     // Beside a long name there would be a column of single words.
     let is_long = status.stack.chars().count() + words.len().min(ROOM) > reader.width;
     let head = if is_long {
@@ -29,50 +55,56 @@ pub(in crate::cli) fn headline(status: &Status, reader: &Reader) -> String {
     if is_long { format!("{stack}\n{text}") } else { text }
 }
 
-fn words(status: &Status, reader: &Reader) -> (Style, String) {
+/// The word, and what it means.
+pub(super) fn split(words: &str) -> (&str, &str) {
+    words.split_once(": ").unwrap_or((words, ""))
+}
+
+/// How much somebody has to mind, the word for how it is, and what that means.
+pub(in crate::cli) fn words(status: &Status, reader: &Reader) -> (Tone, String) {
     let runs = status
         .runs
         .as_ref()
         .map_or_else(|| "nothing".to_owned(), name_of_running);
     let asked = status.asked.as_ref().map_or("nothing", |asked| &asked.tag);
     match status.state {
-        State::Steady => (GOOD, format!("steady: {runs} runs, as asked for")),
-        State::Pending => (BUSY, format!("pending: {}", pending(status, asked))),
+        State::Steady => (Tone::Good, format!("steady: {runs} runs, as asked for")),
+        State::Pending => (Tone::Busy, format!("pending: {}", pending(status, asked))),
         State::Fetching => (
-            BUSY,
+            Tone::Busy,
             format!("fetching: the images of {asked}{}", progress(status)),
         ),
         State::Deploying => (
-            BUSY,
+            Tone::Busy,
             format!("deploying: {}{}", operation_name(status, asked), progress(status)),
         ),
         State::Healing => (
-            BUSY,
+            Tone::Busy,
             format!("healing: {}{}", operation_name(status, &runs), progress(status)),
         ),
         State::RollingBack => {
             let to = operation_name(status, &runs);
-            (WARN, format!("rolling back: to {to}{}", progress(status)))
+            (Tone::Warn, format!("rolling back: to {to}{}", progress(status)))
         }
         State::Restoring => (
-            WARN,
+            Tone::Warn,
             format!(
                 "restoring: a backup takes the database's place{}",
                 progress(status)
             ),
         ),
-        State::Trial => (BUSY, format!("on trial: {runs} {}", trial(status))),
-        State::Failing => (BAD, format!("failing: {runs} {}", failing_words(status))),
+        State::Trial => (Tone::Busy, format!("on trial: {runs} {}", trial(status))),
+        State::Failing => (Tone::Bad, format!("failing: {runs} {}", failing_words(status))),
         State::RolledBack if super::gap_code(status) == 6 => (
-            WARN,
+            Tone::Warn,
             format!("rolled back: {}", rolled_back(status, &runs, asked)),
         ),
         State::RolledBack => (
-            WARN,
-            format!("not deployed: {asked} could not be brought up, {runs} runs on"),
+            Tone::Warn,
+            format!("not deployed: {asked} {}, {runs} runs on", not_deployed(status)),
         ),
         State::Held => (
-            BAD,
+            Tone::Bad,
             match &status.hold {
                 Some(hold) => format!("held: {}", hold.why),
                 None => "held".into(),
@@ -80,10 +112,10 @@ fn words(status: &Status, reader: &Reader) -> (Style, String) {
         ),
         State::AwaitingApproval => {
             let question = status.approval.as_ref().map_or("", |a| &a.question);
-            (WARN, format!("waits for your approval: {question}"))
+            (Tone::Warn, format!("waits for your approval: {question}"))
         }
         State::Paused => (
-            WARN,
+            Tone::Warn,
             match &status.pause {
                 Some(pause) => format!(
                     "paused: until {}, by {}: {}",
@@ -94,7 +126,7 @@ fn words(status: &Status, reader: &Reader) -> (Style, String) {
                 None => "paused".into(),
             },
         ),
-        State::Unknown => (BAD, "unknown: the engine cannot be reached".into()),
+        State::Unknown => (Tone::Bad, "unknown: the engine cannot be reached".into()),
     }
 }
 
@@ -106,6 +138,15 @@ fn rolled_back(status: &Status, runs: &str, asked: &str) -> String {
             now.generation, gap.generation
         ),
         _ => format!("{runs} runs, {asked} was asked for"),
+    }
+}
+
+/// What a person has called away has not failed.
+fn not_deployed(status: &Status) -> String {
+    let by = status.gap.as_ref().map(|gap| gap.by.as_str());
+    match by.filter(|by| *by != Author::Agent.to_string()) {
+        Some(by) => format!("was taken back by {by} on its way"),
+        None => "could not be brought up".into(),
     }
 }
 
@@ -134,6 +175,11 @@ fn progress(status: &Status) -> String {
 
 fn trial(status: &Status) -> String {
     match &status.trial {
+        Some(Trial {
+            failing_seconds: Some(failing),
+            window_seconds,
+            ..
+        }) => format!("has failed for {} of {}", span(*failing), span(*window_seconds)),
         Some(trial) => {
             let (healthy, needed) = (span(trial.healthy_seconds), span(trial.needed_seconds));
             format!("has been healthy for {healthy} of {needed}")

@@ -8,7 +8,10 @@ const LEFT_ALONE: &str = "nothing is done to what was found running, it is not h
 /// What happens next, and when.
 pub(super) fn next(status: &Status, reader: &Reader) -> Vec<String> {
     match status.state {
-        State::Steady => vec![format!("nothing to do; last looked {}", reader.ago(status.taken))],
+        State::Steady => {
+            let looked = status.seen.map(|at| format!("; last looked {}", reader.ago(at)));
+            vec![format!("nothing to do{}", looked.unwrap_or_default())]
+        }
         State::Trial => next_of_trial(status, reader),
         State::Failing => vec![next_of_failure(status, reader)],
         State::Fetching | State::Deploying | State::Healing | State::RollingBack | State::Restoring => {
@@ -113,6 +116,12 @@ fn next_of_trial(status: &Status, reader: &Reader) -> Vec<String> {
         ];
     }
     let left = trial.needed_seconds.saturating_sub(trial.healthy_seconds);
+    if trial.failing_seconds.is_some() {
+        return vec![format!(
+            "good after {} more of health, once it passes again",
+            span(left)
+        )];
+    }
     let at = reader.in_seconds(left);
     vec![format!("good in {} (at {at}), if it stays healthy", span(left))]
 }
@@ -140,14 +149,14 @@ fn next_of_failure(status: &Status, reader: &Reader) -> String {
     }
 }
 
-/// The commands that make sense now, each with what it does.
 /// What a person may agree to while it is held.
 fn offer(status: &Status) -> Option<&Approval> {
     let open = status.approval.as_ref().filter(|a| a.answer.is_none())?;
     (open.ask == "restore_backup").then_some(open)
 }
 
-pub(super) fn commands(status: &Status) -> Vec<(String, String)> {
+/// The commands that make sense now, each with what it does.
+pub(in crate::cli) fn commands(status: &Status) -> Vec<(String, String)> {
     let stack = &status.stack;
     let asked = status.asked.as_ref().map_or("it", |asked| &asked.tag);
     let command = |act: &str, what: &str| (format!("steadfast {act}"), what.to_owned());

@@ -6,14 +6,17 @@ use super::super::output::{DIM, paint};
 use super::super::problems::problems;
 use super::super::reader::Reader;
 use super::super::text::{columns, labelled, paragraph, tail};
+use super::back::{destroys, rollback};
 use super::headline::headline;
 use super::next::{commands, next};
-use crate::view::{Asked, Failing, Running, Status, TakenBackRow};
+use crate::view::{Asked, Failing, Running, Service, Status, TakenBackRow};
 
 /// Where the text of a line begins.
 const INDENT: usize = 13;
 /// Commands are shown in a column of at least this width, so that it stays where it is.
 const COMMAND: usize = 34;
+/// In the place of a time that nobody knows.
+const MET: &str = "–";
 /// No column of the table of services is narrower.
 const NARROW: usize = 8;
 
@@ -31,34 +34,51 @@ pub(in crate::cli) fn overview(stacks: &[Status], reader: &Reader) -> String {
 
 /// One stack, in full.
 pub(in crate::cli) fn full(status: &Status, reader: &Reader) -> String {
-    let labelled = |label: &str, text: &str| labelled(label, text, reader.width);
     let mut text = headline(status, reader);
     text.push_str(&problems(&status.problems, reader.width));
-    if let Some(runs) = &status.runs {
-        text.push_str(&labelled("runs", &runs_words(runs, reader)));
-    }
-    let asked = status.asked.as_ref().map_or_else(
-        || "nothing yet".to_owned(),
-        |asked| asked_words(asked, status, reader),
-    );
-    text.push_str(&labelled("asked for", &asked));
-    for line in why(status, reader) {
-        text.push_str(&labelled(&line.0, &line.1));
-    }
-    for (i, line) in next(status, reader).iter().enumerate() {
-        text.push_str(&labelled(if i == 0 { "next" } else { "" }, line));
-    }
-    text.push_str(&labelled("rollback", &rollback(status)));
-    for line in destroys(status) {
-        text.push_str(&labelled("", &line));
-    }
-    for (i, line) in kept(status, reader).iter().enumerate() {
-        text.push_str(&labelled(if i == 0 { "database" } else { "" }, line));
+    let parts = [runs_and_asked, why, ahead, database];
+    for (label, words) in parts.iter().flat_map(|part| part(status, reader)) {
+        text.push_str(&labelled(&label, &words, reader.width));
     }
     text.push_str(&what_can_be_done(&commands(status), reader.width));
     text.push_str(&services(status, reader));
     text.push_str(&format!("\n{}\n", paint(DIM, facts(status, reader).trim_end())));
     text
+}
+
+/// A line: its label, which only the first of several has, and its words.
+pub(in crate::cli) type Row = (String, String);
+
+/// The label for the first of them.
+fn under(label: &str, lines: Vec<String>) -> impl Iterator<Item = Row> {
+    let labels = std::iter::once(label.to_owned()).chain(std::iter::repeat(String::new()));
+    labels.zip(lines)
+}
+
+/// What runs, and what should.
+pub(in crate::cli) fn runs_and_asked(status: &Status, reader: &Reader) -> Vec<Row> {
+    let runs = status.runs.as_ref().map(|runs| runs_words(runs, reader));
+    let asked = status.asked.as_ref().map_or_else(
+        || "nothing yet".to_owned(),
+        |asked| asked_words(asked, status, reader),
+    );
+    let runs = runs.map(|runs| ("runs".to_owned(), runs));
+    runs.into_iter()
+        .chain([("asked for".to_owned(), asked)])
+        .collect()
+}
+
+/// What comes next, and whether there is a way back.
+pub(in crate::cli) fn ahead(status: &Status, reader: &Reader) -> Vec<Row> {
+    let mut back = vec![rollback(status)];
+    back.extend(destroys(status));
+    under("next", next(status, reader))
+        .chain(under("rollback", back))
+        .collect()
+}
+
+fn database(status: &Status, reader: &Reader) -> Vec<Row> {
+    under("database", kept(status, reader)).collect()
 }
 
 /// A command to a line with what it does; below it where there is no room beside.
@@ -83,10 +103,11 @@ fn what_can_be_done(commands: &[(String, String)], width: usize) -> String {
     text
 }
 
-fn runs_words(runs: &Running, reader: &Reader) -> String {
-    let mut text = match &runs.tag {
-        Some(tag) => format!("{tag} (generation {})", runs.generation),
-        None => format!("generation {}", runs.generation),
+pub(super) fn runs_words(runs: &Running, reader: &Reader) -> String {
+    let mut text = match (&runs.tag, &runs.commit) {
+        (Some(tag), Some(commit)) => format!("{tag} ({commit}, generation {})", runs.generation),
+        (Some(tag), None) => format!("{tag} (generation {})", runs.generation),
+        (None, _) => format!("generation {}", runs.generation),
     };
     match runs.verdict.as_str() {
         "trial" => text.push_str(&format!(", on trial since {}", reader.ago(runs.since))),
@@ -105,8 +126,11 @@ fn runs_words(runs: &Running, reader: &Reader) -> String {
     text
 }
 
-fn asked_words(asked: &Asked, status: &Status, reader: &Reader) -> String {
+pub(super) fn asked_words(asked: &Asked, status: &Status, reader: &Reader) -> String {
     let mut text = asked.tag.clone();
+    if let Some(commit) = &asked.commit {
+        text.push_str(&format!(" ({commit})"));
+    }
     for (service, tag) in &asked.services {
         text.push_str(&format!(", {service} {tag}"));
     }
@@ -127,15 +151,15 @@ fn asked_words(asked: &Asked, status: &Status, reader: &Reader) -> String {
 }
 
 /// Why what runs is not what was asked for, or not well.
-fn why(status: &Status, reader: &Reader) -> Vec<(String, String)> {
+pub(in crate::cli) fn why(status: &Status, reader: &Reader) -> Vec<Row> {
     let mut lines = Vec::new();
     let mut push = |label: &str, text: String| lines.push((label.to_owned(), text));
     if let Some(gap) = &status.gap {
-        let tag = gap
-            .tag
-            .as_ref()
-            .map(|tag| format!(" ({tag})"))
-            .unwrap_or_default();
+        let tag = match (&gap.tag, &gap.commit) {
+            (Some(tag), Some(commit)) => format!(" ({tag}, {commit})"),
+            (Some(tag), None) => format!(" ({tag})"),
+            (None, _) => String::new(),
+        };
         push(
             "because",
             format!("generation {}{tag}: {}", gap.generation, gap.why),
@@ -223,47 +247,8 @@ fn silent_probes(status: &Status) -> Vec<String> {
         .collect()
 }
 
-fn rollback(status: &Status) -> String {
-    let rollback = &status.rollback;
-    let to = match (&rollback.tag, rollback.to) {
-        (Some(tag), Some(to)) => format!("{tag} (generation {to})"),
-        (None, Some(to)) => format!("generation {to}"),
-        _ => String::new(),
-    };
-    match (rollback.ready, &rollback.why_not) {
-        (true, _) => format!("possible, to {to}"),
-        (false, Some(why)) if to.is_empty() => format!("not possible: {why}"),
-        (false, Some(why)) => format!("not possible, to {to}: {why}"),
-        (false, None) => "not possible: there is no earlier good generation".into(),
-    }
-}
-
-/// What going back would take out of the database.
-fn destroys(status: &Status) -> Vec<String> {
-    const SHOWN: usize = 5;
-    let all = &status.rollback.destroys;
-    let one_way = status.rollback.one_way.iter().map(|why| {
-        format!("only by a backup, with what was written since lost, once that is agreed to: {why}")
-    });
-    let kept = status.rollback.kept.join(", ");
-    let kept = (!kept.is_empty()).then(|| format!("leaves in the schema, as rollback_schema says: {kept}"));
-    let mut lines: Vec<String> = one_way.chain(kept).collect();
-    lines.extend(
-        all.iter()
-            .take(SHOWN)
-            .map(|line| format!("takes out of the database, and keeps beside it: {line}")),
-    );
-    if all.len() > SHOWN {
-        lines.push(format!(
-            "and {} more (`status --json` has them all)",
-            all.len() - SHOWN
-        ));
-    }
-    lines
-}
-
 /// What somebody has to know of its backups, and what takes room beside it.
-fn kept(status: &Status, reader: &Reader) -> Vec<String> {
+pub(super) fn kept(status: &Status, reader: &Reader) -> Vec<String> {
     let mut lines = Vec::new();
     if let Some(backups) = &status.backups {
         let problem = backups.problem.as_ref();
@@ -320,7 +305,7 @@ fn services(status: &Status, reader: &Reader) -> String {
             service.service.clone(),
             service.reference.clone(),
             service.state.clone(),
-            service.since.map(|at| reader.ago(at)).unwrap_or_default(),
+            since(service, reader),
         ]
     }));
     let widest = |column: usize| {
@@ -337,11 +322,30 @@ fn services(status: &Status, reader: &Reader) -> String {
             vec![tail(&name, service), tail(&reference, image), state, since]
         })
         .collect();
-    format!("\n{}", columns(&rows, 2, reader.width))
+    let met = rows
+        .iter()
+        .any(|row| row.last().is_some_and(|since| since == MET));
+    let why = format!("{MET}  it ran before the daemon began to look");
+    let why = met.then(|| paint(DIM, &paragraph(2, &why, reader.width)));
+    format!("\n{}{}", columns(&rows, 2, reader.width), why.unwrap_or_default())
+}
+
+/// Since when it runs, where that was seen: of what ran before, the daemon has been told by nobody.
+fn since(service: &Service, reader: &Reader) -> String {
+    match service.since {
+        Some(at) => reader.ago(at),
+        None if service.state.starts_with("running") => MET.into(),
+        None => String::new(),
+    }
 }
 
 /// The last line: what else is known.
 fn facts(status: &Status, reader: &Reader) -> String {
+    paragraph(2, &known(status, reader).join(" · "), reader.width)
+}
+
+/// What else is known, a few words each.
+pub(super) fn known(status: &Status, reader: &Reader) -> Vec<String> {
     let mut parts = Vec::new();
     if let Some(schema) = &status.schema {
         parts.push(match (&schema.unknown, &schema.heads[..]) {
@@ -359,6 +363,21 @@ fn facts(status: &Status, reader: &Reader) -> String {
     if let Some(version) = &status.engine.version {
         parts.push(format!("engine {version}"));
     }
-    parts.push(format!("seen {}", reader.ago(status.taken)));
-    paragraph(2, &parts.join(" · "), reader.width)
+    parts.push(seen(status, reader));
+    parts
+}
+
+/// How old what is said of the containers is. Before the operation that is under way they were others.
+pub(in crate::cli) fn seen(status: &Status, reader: &Reader) -> String {
+    match (status.seen, &status.operation) {
+        (None, _) => "containers not seen yet".into(),
+        (Some(at), Some(operation)) if at <= operation.begun => {
+            format!(
+                "containers seen {}, before the {}",
+                reader.ago(at),
+                operation.kind
+            )
+        }
+        (Some(at), _) => format!("seen {}", reader.ago(at)),
+    }
 }

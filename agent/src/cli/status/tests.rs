@@ -38,6 +38,25 @@ fn steady() {
 }
 
 #[test]
+fn a_release_of_a_repository_is_shown_with_its_commit() {
+    let mut status = sample::status("rolled back");
+    let commit = |digits: &str| Some(digits.to_owned());
+    if let (Some(runs), Some(asked), Some(gap)) = (&mut status.runs, &mut status.asked, &mut status.gap) {
+        runs.commit = commit("0f1e2d3c4b5a");
+        asked.commit = commit("a1b2c3d4e5f6");
+        gap.commit = commit("a1b2c3d4e5f6");
+    }
+    let text = render::full(&status, &sample::reader());
+    for words in [
+        "runs       v1.5.0 (0f1e2d3c4b5a, generation 2), good since 1h 54m ago",
+        "asked for  v1.6.0 (a1b2c3d4e5f6), 20m 15s ago",
+        "because    generation 3 (v1.6.0, a1b2c3d4e5f6): api failed for 5m",
+    ] {
+        assert!(text.contains(words), "{words}\n{text}");
+    }
+}
+
+#[test]
 fn restored() {
     check(
         "restored",
@@ -67,6 +86,26 @@ fn restored() {
 }
 
 #[test]
+fn what_ran_before_the_daemon_looked_has_a_reason_in_the_place_of_a_time() {
+    let mut status = sample::status("steady");
+    status.services[0].since = None;
+    let text = render::full(&status, &sample::reader());
+    let text = anstream::adapter::strip_str(&text).to_string();
+    let table: Vec<&str> = text
+        .lines()
+        .skip_while(|line| !line.contains("SERVICE"))
+        .map(str::trim_start)
+        .collect();
+    expect![[r#"
+          SERVICE  IMAGE                             STATE             SINCE
+          api      registry.example/shop/api:v1.5.0  running, healthy  –
+          web      registry.example/shop/web:v1.5.0  running, healthy  1h 59m ago
+          – it ran before the daemon began to look
+    "#]]
+    .assert_eq(&format!("{}\n", table[..4].join("\n")));
+}
+
+#[test]
 fn deploying() {
     check(
         "deploying",
@@ -76,13 +115,14 @@ fn deploying() {
               asked for  v1.6.0, 11s ago
               because    desired.toml asks for v1.6.0 (operation 12, by steadfast)
               next       start api (new api-1)
-              rollback   possible, to v1.4.0 (generation 1)
+              rollback   possible: the deploy is taken back, v1.5.0 (generation 2) runs on
 
               SERVICE  IMAGE                             STATE             SINCE
               api      registry.example/shop/api:v1.5.0  running, healthy  1h 59m ago
               web      registry.example/shop/web:v1.5.0  running, healthy  1h 59m ago
 
-              schema 7c1f · env 0b6f4e03b952 · engine 20.10.24 · seen 3s ago
+              schema 7c1f · env 0b6f4e03b952 · engine 20.10.24 · containers seen 9s ago,
+              before the deploy
         "#]],
     );
 }
@@ -98,13 +138,14 @@ fn taking_back() {
               because    desired.toml asks for v1.6.0 (operation 12, by steadfast)
               failed     the port 8080 is taken
               next       stop api (c7aa851d3bc1), by force after 10 s
-              rollback   possible, to v1.4.0 (generation 1)
+              rollback   possible: the deploy is taken back, v1.5.0 (generation 2) runs on
 
               SERVICE  IMAGE                             STATE             SINCE
               api      registry.example/shop/api:v1.5.0  running, healthy  1h 59m ago
               web      registry.example/shop/web:v1.5.0  running, healthy  1h 59m ago
 
-              schema 7c1f · env 0b6f4e03b952 · engine 20.10.24 · seen 3s ago
+              schema 7c1f · env 0b6f4e03b952 · engine 20.10.24 · containers seen 9s ago,
+              before the deploy
         "#]],
     );
 }
@@ -173,6 +214,27 @@ fn trial() {
 }
 
 #[test]
+fn a_trial_that_begins_to_fail_counts_no_health() {
+    check(
+        "wavering",
+        &expect![[r#"
+            shop  on trial: v1.6.0 has failed for 10s of 5m
+              runs       v1.6.0 (generation 3), on trial since 2m 13s ago
+              asked for  v1.6.0, 2m 25s ago; that is what runs
+              probe      api-http (api, passing): GET /health answered 500
+              next       good after 3m 20s more of health, once it passes again
+              rollback   possible, to v1.5.0 (generation 2)
+
+              SERVICE  IMAGE                             STATE             SINCE
+              api      registry.example/shop/api:v1.6.0  running, healthy  2m 13s ago
+              web      registry.example/shop/web:v1.5.0  running, healthy  1h 59m ago
+
+              schema 7c1f · env 0b6f4e03b952 · engine 20.10.24 · seen 3s ago
+        "#]],
+    );
+}
+
+#[test]
 fn failing() {
     check(
         "failing",
@@ -206,6 +268,7 @@ fn a_failure_without_anything_to_go_back_to_does_not_promise_a_rollback() {
         destroys: Vec::new(),
         one_way: None,
         kept: Vec::new(),
+        takes_back: None,
     };
     let text = render::full(&status, &sample::reader());
     let text = anstream::adapter::strip_str(&text).to_string();
@@ -234,7 +297,8 @@ fn rolling_back() {
               api      registry.example/shop/api:v1.6.0  running, unhealthy  2m 13s ago
               web      registry.example/shop/web:v1.5.0  running, healthy    1h 59m ago
 
-              schema 7c1f · env 0b6f4e03b952 · engine 20.10.24 · seen 3s ago
+              schema 7c1f · env 0b6f4e03b952 · engine 20.10.24 · containers seen 10s ago,
+              before the rollback
         "#]],
     );
 }
@@ -300,6 +364,17 @@ fn not_deployed() {
               schema 7c1f · env 0b6f4e03b952 · engine 20.10.24 · seen 3s ago
         "#]],
     );
+}
+
+#[test]
+fn a_deploy_that_a_person_took_back_has_not_failed() {
+    let mut status = sample::status("not deployed");
+    if let Some(gap) = &mut status.gap {
+        gap.by = "ada".into();
+    }
+    let line = headline(&status, &sample::reader());
+    let expected = "shop  not deployed: v1.6.0 was taken back by ada on its way, v1.5.0 runs on\n";
+    assert_eq!(anstream::adapter::strip_str(&line).to_string(), expected);
 }
 
 #[test]
@@ -521,7 +596,7 @@ fn engine_away() {
               rollback   not possible, to v1.4.0 (generation 1): the engine cannot be asked
                          for its images
 
-              schema unknown: the engine is away · env 0b6f4e03b952 · seen 3s ago
+              schema unknown: the engine is away · env 0b6f4e03b952 · seen 48s ago
         "#]],
     );
 }
@@ -535,7 +610,7 @@ fn nothing_yet() {
               asked for  nothing yet
               rollback   not possible: there is no earlier good generation
 
-              engine 20.10.24 · seen 3s ago
+              engine 20.10.24 · containers not seen yet
         "#]],
     );
 }
@@ -596,11 +671,13 @@ fn the_fields_of_the_json_are_a_contract() {
           "stack": "shop",
           "version": 1,
           "taken": "2025-06-02T14:00:00Z",
+          "seen": "2025-06-02T14:00:00Z",
           "state": "rolled_back",
           "fine": false,
           "as_asked": false,
           "asked": {
             "tag": "v1.6.0",
+            "commit": null,
             "services": {},
             "migration": "release",
             "env": "current",
@@ -612,6 +689,7 @@ fn the_fields_of_the_json_are_a_contract() {
           "runs": {
             "generation": 2,
             "tag": "v1.5.0",
+            "commit": null,
             "verdict": "good",
             "since": "2025-06-02T12:05:20Z",
             "adopted": false,
@@ -621,6 +699,7 @@ fn the_fields_of_the_json_are_a_contract() {
           "gap": {
             "generation": 3,
             "tag": "v1.6.0",
+            "commit": null,
             "ran": true,
             "why": "api failed for 5m: GET /health answered 500",
             "blame": "images api=01537f435b1b, web=203edefcd032",
@@ -636,6 +715,7 @@ fn the_fields_of_the_json_are_a_contract() {
           "next": null,
           "drift": [],
           "waits": [],
+          "again": null,
           "problems": [],
           "rollback": {
             "ready": true,
@@ -644,7 +724,8 @@ fn the_fields_of_the_json_are_a_contract() {
             "why_not": null,
             "destroys": [],
             "one_way": null,
-            "kept": []
+            "kept": [],
+            "takes_back": null
           },
           "services": [
             {

@@ -8,8 +8,10 @@ use bollard::models::{
     NetworkConnectRequest, NetworkDisconnectRequest, RestartPolicyNameEnum,
 };
 use bollard::query_parameters::{
-    RemoveContainerOptions, RenameContainerOptions, StartContainerOptions, StopContainerOptions,
+    KillContainerOptions, RemoveContainerOptions, RenameContainerOptions, StartContainerOptions,
+    StopContainerOptions,
 };
+use state::files::Signal;
 use state::name::ContainerId;
 use state::stack_spec::RestartPolicy;
 
@@ -42,6 +44,19 @@ impl DockerEngine {
         let work = client.docker.stop_container(id.as_str(), Some(options));
         let after = Duration::from_secs(seconds).saturating_add(STOP_MARGIN);
         self.connection.within("stop container", after, work).await
+    }
+
+    pub(super) async fn signal_container(&self, id: &ContainerId, signal: Signal) -> Result<(), EngineError> {
+        let client = self.connection.client().await?;
+        let options = KillContainerOptions {
+            signal: signal.to_string(),
+        };
+        let work = client.docker.kill_container(id.as_str(), Some(options));
+        match self.connection.within("signal container", CHANGE, work).await {
+            // It does not run, and reads its files when it is started.
+            Err(EngineError::Conflict { .. }) => Ok(()),
+            other => other,
+        }
     }
 
     pub(super) async fn unpause_container(&self, id: &ContainerId) -> Result<(), EngineError> {

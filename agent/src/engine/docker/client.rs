@@ -37,6 +37,15 @@ pub(crate) struct Client {
     pub(crate) info: EngineInfo,
 }
 
+impl Client {
+    /// The same client, which adds `query` to every address: for what bollard's options have no room.
+    pub(crate) fn with_query(&self, query: String) -> Docker {
+        let api = self.api;
+        let docker = self.docker.clone();
+        docker.with_request_modifier(move |request| pinned(extended(request, &query), api))
+    }
+}
+
 /// Makes the client on first use, and anew after the connection broke: the engine may have been upgraded.
 ///
 /// The lock is never held over an `await`. An operation and what goes on beside it are one task, in which either
@@ -226,11 +235,24 @@ fn connect(address: &Address) -> Result<Docker, Error> {
 }
 
 /// Rewrites the path to `/v{api}{path}`; bollard 0.21.1 sends none (its negotiation is cosmetic).
-fn pinned(mut request: BollardRequest, api: Api) -> BollardRequest {
+fn pinned(request: BollardRequest, api: Api) -> BollardRequest {
+    rewritten(request, |path| format!("/v{api}{path}"))
+}
+
+/// Adds to the query.
+fn extended(request: BollardRequest, query: &str) -> BollardRequest {
+    rewritten(request, |path| match query {
+        "" => path.to_owned(),
+        query if path.contains('?') => format!("{path}&{query}"),
+        query => format!("{path}?{query}"),
+    })
+}
+
+fn rewritten(mut request: BollardRequest, rewrite: impl Fn(&str) -> String) -> BollardRequest {
     let mut parts = request.uri().clone().into_parts();
     let path = parts.path_and_query.as_ref().map_or("/", PathAndQuery::as_str);
-    if let Ok(versioned) = format!("/v{api}{path}").parse::<PathAndQuery>() {
-        parts.path_and_query = Some(versioned);
+    if let Ok(rewritten) = rewrite(path).parse::<PathAndQuery>() {
+        parts.path_and_query = Some(rewritten);
         if let Ok(uri) = Uri::from_parts(parts) {
             *request.uri_mut() = uri;
         }

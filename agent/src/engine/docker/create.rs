@@ -104,7 +104,8 @@ impl DockerEngine {
             gid: number(&grant.gid).map_err(|_| refused("gid is not a number"))?,
             mode: grant.mode.unwrap_or(0o444),
         };
-        let archive = tar::archive(&file).ok_or_else(|| refused("the path is too long or not absolute"))?;
+        let archive = tar::archive(&file)
+            .ok_or_else(|| refused("the path is not absolute, or its owner is out of range"))?;
         let client = self.connection.client().await?;
         let options = UploadToContainerOptions {
             path: "/".to_owned(),

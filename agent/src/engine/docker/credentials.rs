@@ -1,6 +1,7 @@
 //! The registry credentials that `docker login` left in `config.json`. They go to the engine and
 //! nowhere else. Credential helpers are not asked.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 
 use bollard::auth::DockerCredentials;
@@ -13,10 +14,19 @@ const HUB: &str = "https://index.docker.io/v1/";
 
 /// The credentials for the registry of `reference`, when there are any.
 pub(super) fn for_reference(reference: &str) -> Option<DockerCredentials> {
+    find(&read()?, reference)
+}
+
+/// All of them, by registry: a build pulls what its Dockerfile names.
+pub(super) fn all() -> HashMap<String, DockerCredentials> {
+    read().map(|config| every(&config)).unwrap_or_default()
+}
+
+fn read() -> Option<Value> {
     let path = directory()?.join("config.json");
     let is_small = std::fs::metadata(&path).is_ok_and(|meta| meta.is_file() && meta.len() <= MAX_BYTES);
     let text = is_small.then(|| std::fs::read_to_string(&path).ok()).flatten()?;
-    find(&serde_json::from_str(&text).ok()?, reference)
+    serde_json::from_str(&text).ok()
 }
 
 fn directory() -> Option<PathBuf> {
@@ -30,6 +40,18 @@ fn find(config: &Value, reference: &str) -> Option<DockerCredentials> {
     let (key, entry) = auths
         .iter()
         .find(|(key, _)| *key == registry || host(key) == host(registry))?;
+    credentials(key, entry)
+}
+
+fn every(config: &Value) -> HashMap<String, DockerCredentials> {
+    let auths = config.get("auths").and_then(Value::as_object);
+    let known = auths.into_iter().flatten();
+    known
+        .filter_map(|(key, entry)| Some((key.clone(), credentials(key, entry)?)))
+        .collect()
+}
+
+fn credentials(key: &str, entry: &Value) -> Option<DockerCredentials> {
     let text = |field: &str| entry.get(field).and_then(Value::as_str).map(str::to_owned);
     let pair = text("auth")
         .and_then(|auth| base64(&auth))
@@ -46,7 +68,7 @@ fn find(config: &Value, reference: &str) -> Option<DockerCredentials> {
         username,
         password,
         identitytoken,
-        serveraddress: Some(key.clone()),
+        serveraddress: Some(key.to_owned()),
         ..DockerCredentials::default()
     })
 }
@@ -121,5 +143,13 @@ mod tests {
                 .map(|c| (c.username.as_deref().unwrap(), c.password.as_deref().unwrap()));
             assert_eq!(pair, expected, "{reference}");
         }
+        let mut all: Vec<String> = every(&config).into_keys().collect();
+        all.sort();
+        let keys = [
+            "https://index.docker.io/v1/",
+            "https://other.example:5000/v2/",
+            "registry.example",
+        ];
+        assert_eq!(all, keys);
     }
 }

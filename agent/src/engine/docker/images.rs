@@ -8,12 +8,12 @@ use bollard::models::{
     ContainerCreateBody, ContainerInspectResponse, CreateImageInfo, HostConfig, ImageInspect, Mount,
     MountType,
 };
-use bollard::query_parameters::{CreateContainerOptions, CreateImageOptions};
+use bollard::query_parameters::{CreateContainerOptions, CreateImageOptions, TagImageOptions};
 use futures_util::StreamExt as _;
 use state::name::{ImageId, StackName};
 
 use super::DockerEngine;
-use super::client::CREATE;
+use super::client::{CREATE, READ};
 use super::credentials;
 use crate::engine::{EngineError, labels};
 
@@ -98,6 +98,17 @@ impl DockerEngine {
             },
             other => other,
         }
+    }
+
+    pub(super) async fn tag_image(&self, image: &ImageId, reference: &str) -> Result<(), EngineError> {
+        let client = self.connection.client().await?;
+        let (name, tag) = split(reference);
+        let options = TagImageOptions {
+            repo: Some(name.to_owned()),
+            tag: Some(tag.to_owned()),
+        };
+        let work = client.docker.tag_image(image.as_str(), Some(options));
+        self.connection.within("tag image", READ, work).await
     }
 
     pub(super) async fn make_keeper(&self, project: &StackName, image: &ImageId) -> Result<(), EngineError> {
@@ -230,7 +241,7 @@ fn is_manifest_unknown(message: &str) -> bool {
 
 /// The layers of a pull, for people.
 #[derive(Default)]
-struct Layers {
+pub(super) struct Layers {
     seen: BTreeMap<String, Layer>,
     status: String,
 }
@@ -243,7 +254,7 @@ struct Layer {
 }
 
 impl Layers {
-    fn note(&mut self, info: CreateImageInfo) {
+    pub(super) fn note(&mut self, info: CreateImageInfo) {
         let status = info.status.unwrap_or_default();
         let is_layer = |id: &String| id.len() == 12 && id.bytes().all(|b| b.is_ascii_hexdigit());
         let Some(id) = info.id.filter(is_layer) else {
@@ -272,7 +283,7 @@ impl Layers {
         }
     }
 
-    fn sentence(&self) -> String {
+    pub(super) fn sentence(&self) -> String {
         const MB: u64 = 1_000_000;
         if self.seen.is_empty() {
             return self.status.clone();

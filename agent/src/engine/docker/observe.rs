@@ -232,7 +232,7 @@ fn homes(host: &bollard::models::HostConfig) -> BTreeSet<String> {
     shared.map(str::to_owned).collect()
 }
 
-fn life(seen: Option<&bollard::models::ContainerState>) -> ContainerState {
+pub(super) fn life(seen: Option<&bollard::models::ContainerState>) -> ContainerState {
     use bollard::models::{ContainerStateStatusEnum as Status, HealthStatusEnum as Health};
     let Some(seen) = seen else {
         return ContainerState::Gone;

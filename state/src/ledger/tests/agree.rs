@@ -4,11 +4,11 @@
 use proptest::prelude::*;
 
 use super::life;
-use crate::journal::{Ending, Event, Outcome, Progress};
+use crate::journal::{Ending, Event, Kind, Outcome, Progress, SchemaMark};
 use crate::ledger::{Ledger, MemoryStore, Store};
 use crate::name::{Digest, StackName};
 use crate::observed::SchemaHead;
-use crate::record::{Change, StackRecord, Standing};
+use crate::record::{Change, StackRecord, Standing, UnseenMigration};
 use crate::release::{Blame, GenerationNumber, Verdict};
 
 /// One throw of the dice: which stack, which change, and which variant of it.
@@ -26,7 +26,7 @@ fn change(record: &StackRecord, kind: u8, variant: u8, next_id: u64) -> Option<C
         let index = usize::from(variant).checked_rem(count)?;
         Some(record.generations[index].number)
     };
-    Some(match kind % 21 {
+    Some(match kind % 27 {
         0 => Change::Accept(Box::new(life::request(v))),
         1 => Change::Begin(life::generation(record.next_number().0).into()),
         2 => Change::SetCurrent(known()?),
@@ -66,6 +66,20 @@ fn change(record: &StackRecord, kind: u8, variant: u8, next_id: u64) -> Option<C
             let (service, image) = life::generation(v % 3).release.images.into_iter().next()?;
             Change::Wrote(service, image)
         }
+        17 => life::place(v % 4, v % 3),
+        18 => life::seen_file(v % 4),
+        19 => life::give(v % 4, v % 3),
+        20 => life::import(v % 25),
+        21 => Change::Unseen(variant.is_multiple_of(2).then(|| {
+            Box::new(UnseenMigration {
+                operation: v,
+                kind: Kind::Deploy,
+                before: SchemaMark {
+                    head: SchemaHead::NoTable,
+                    fingerprint: Digest::of(&[u8::try_from(v % 7).unwrap_or(0)]),
+                },
+            })
+        })),
         _ => match &record.operation {
             None => Change::Open(life::operation(next_id).into()),
             Some(open) => {

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::desired::{Desired, EnvWish, MigrationWish};
+use crate::env_version::Imported;
+use crate::files::{FileChange, Given, OnDisk, Placing, Role};
 use crate::health::{HealthRecord, Phase, ProbeRecord, Sample};
 use crate::hold::Fact;
 use crate::journal::{Ending, Entry, Event, Kind, Operation, Outcome};
@@ -59,6 +61,7 @@ pub(super) fn request(n: u64) -> Request {
         env: n.is_multiple_of(2).then(|| Digest::of(b"env")),
         config: Digest::of(b"config"),
         spec: Digest::of(b"spec"),
+        commits: BTreeMap::new(),
         accepted: at(n),
         files: [].into(),
         retries: 1,
@@ -76,6 +79,7 @@ pub(super) fn generation(n: u64) -> Generation {
     let release = Release {
         tag: Some(format!("v1.{n}.0").parse().unwrap()),
         pins: BTreeMap::from([("frontend".parse().unwrap(), "v1.0.0".parse().unwrap())]),
+        commits: BTreeMap::new(),
         images: BTreeMap::from([(api(), image(n))]),
         migration: MigrationWish::Head,
         env: None,
@@ -179,6 +183,54 @@ pub(super) fn quarantine(n: u64, blame: Blame) -> Change {
         at: at(n),
         why: "api answered 503 for five minutes".into(),
     }))
+}
+
+/// The agent puts one version of `.env` where another one is.
+pub(super) fn place(from: u64, to: u64) -> Change {
+    let change = FileChange {
+        path: "/srv/shop/.env".into(),
+        role: Role::Env,
+        from: Some(content(from)),
+        to: Some(content(to)),
+        owner: None,
+        action: crate::files::Action::Recreate,
+        theirs: true,
+        gives_back: false,
+        written: None,
+    };
+    Change::Place(Box::new(Placing {
+        changes: vec![change],
+        at: at(from),
+    }))
+}
+
+pub(super) fn seen_file(is: u64) -> Change {
+    Change::SeenFiles(OnDisk::from([("/srv/shop/.env".into(), Some(content(is)))]))
+}
+
+/// A person has one version of `.env` put where another one is.
+pub(super) fn give(from: u64, to: u64) -> Change {
+    Change::Give(Box::new(Given {
+        path: "/srv/shop/.env".into(),
+        role: Role::Env,
+        from: Some(content(from)),
+        to: content(to),
+        at: at(to),
+    }))
+}
+
+pub(super) fn import(n: u64) -> Change {
+    Change::Import(Box::new(Imported {
+        path: "/srv/shop/.env".into(),
+        content: content(n),
+        from: format!("/srv/shop/.env.{n}").into(),
+        by: person(),
+        at: at(n),
+    }))
+}
+
+fn content(n: u64) -> Digest {
+    Digest::of(format!("A={n}").as_bytes())
 }
 
 pub(super) fn act(what: &str) -> Change {

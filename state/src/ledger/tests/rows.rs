@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt as _;
 
-use super::life::{act, at, generation, journal, life, operation, quarantine, request, stack, success};
+use super::life::{
+    act, at, generation, give, import, journal, life, operation, place, quarantine, request, seen_file,
+    stack, success,
+};
 use crate::journal::{Event, OpenOperation};
 use crate::ledger::{KEPT_ACTS, KEPT_OPERATIONS, Ledger, LedgerError, MemoryStore, Store};
 use crate::name::{Digest, StackName};
@@ -43,6 +46,30 @@ fn a_life_survives_a_reopen_after_every_batch() {
             config: None
         }
     );
+}
+
+#[test]
+fn what_is_known_of_files_is_written_whatever_else_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut expected = StackRecord::new(stack());
+    let changes = [
+        place(2, 1),
+        place(1, 4),
+        seen_file(4),
+        import(3),
+        place(4, 3),
+        give(4, 3),
+    ];
+    for change in changes {
+        let ledger = Ledger::open(dir.path()).unwrap();
+        ledger.commit(&stack(), std::slice::from_ref(&change)).unwrap();
+        expected.apply(&change).unwrap();
+        drop(ledger);
+        let again = Ledger::open(dir.path()).unwrap().load(&stack()).unwrap();
+        assert_eq!(again, expected, "after {change:?}");
+    }
+    assert_eq!((expected.placed.len(), expected.imported.len()), (1, 1));
+    assert!(expected.replaced.len() > 1);
 }
 
 /// Runs the same rows over both kinds of store.
@@ -141,7 +168,7 @@ fn only_the_newest_history_is_kept() {
         let ended = store.operations(&stack(), u32::MAX).unwrap();
         assert_eq!(ended.len(), KEPT_OPERATIONS as usize);
         assert_eq!(ended[0].operation.id, operations);
-        assert!(ended.iter().all(|o| o.events == success()));
+        assert!(ended.iter().all(|o| *o.events == success()));
 
         let acts: Vec<_> = (0..KEPT_ACTS + 5).map(|n| act(&n.to_string())).collect();
         store.commit(&stack(), &acts).unwrap();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::backup::BackupId;
 use crate::drift::{Drift, Wanted};
-use crate::files::FileChange;
+use crate::files::{FileChange, FileCheck};
 use crate::fixture::{container, image, service, stack};
 use crate::instead::Instead;
 use crate::integrity::Check;
@@ -73,6 +73,8 @@ pub(super) struct Case {
     pub(super) counts: bool,
     /// The files that have to be put.
     pub(super) files: Vec<FileChange>,
+    /// What is asked about files.
+    pub(super) file_checks: Vec<FileCheck>,
     /// The service that the database runs as.
     pub(super) database: Option<ServiceName>,
 }
@@ -103,6 +105,7 @@ impl Case {
             checks: Vec::new(),
             counts: false,
             files: Vec::new(),
+            file_checks: Vec::new(),
             database: Some(service("db")),
         }
     }
@@ -232,6 +235,16 @@ impl Case {
         self
     }
 
+    /// A file is checked in this service.
+    pub(super) fn checked_in(mut self, name: &str) -> Self {
+        self.file_checks.push(FileCheck {
+            path: "/srv/shop/nginx.conf".into(),
+            service: service(name),
+            command: vec![String::from("nginx"), String::from("-t")],
+        });
+        self
+    }
+
     pub(super) fn returning(mut self, returns: &[(u64, bool)]) -> Self {
         let of = |&(of, saved): &(u64, bool)| Return {
             of,
@@ -258,6 +271,7 @@ impl Case {
         let carried = std::collections::BTreeMap::new();
         let ground = Ground {
             files: &self.files,
+            file_checks: &self.file_checks,
             carried: &carried,
             details: &self.details,
             running: &BTreeMap::from([(service("db"), container(0xd))]),

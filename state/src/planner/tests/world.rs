@@ -232,6 +232,7 @@ impl World {
         let carried = std::collections::BTreeMap::new();
         let ground = Ground {
             files: &[],
+            file_checks: &[],
             carried: &carried,
             details: &details,
             running: &running,

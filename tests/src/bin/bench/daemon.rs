@@ -65,6 +65,14 @@ impl Daemon {
         ))
     }
 
+    /// `status` of its stack, not yet run.
+    pub(crate) fn status(&self) -> Result<Command> {
+        let mut command = Command::new(program()?);
+        command.args(["status", &self.name, "--config"]);
+        command.arg(self.path("etc/steadfast.toml"));
+        Ok(command)
+    }
+
     /// Waits until its stack is as `wanted` says.
     pub(crate) async fn until(
         &mut self,

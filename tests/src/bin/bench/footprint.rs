@@ -85,6 +85,9 @@ pub(crate) async fn measure(daemons: Vec<Idle>, report: &mut Report) -> Result<(
             &format!("label=com.docker.compose.project={}", daemon.name),
         ])?;
         anyhow::ensure!(running.lines().count() == *services, "not all services run");
+        if *services > 1 {
+            crate::command::measure(daemon, *services, report)?;
+        }
     }
     Ok(())
 }

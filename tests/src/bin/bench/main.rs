@@ -1,6 +1,7 @@
 //! `make bench`: Steadfast against raw calls of the same engine and against Swarm, in one run. Prints
 //! ratios and writes `target/bench.json`. Whatever it made is removed at the end, and at Ctrl-C.
 
+mod command;
 mod daemon;
 mod database;
 mod fall;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use agent::engine::{Dialect, NewContainer};
-use agent::inputs;
+use agent::inputs::{self, Checkouts};
 use anyhow::{Context as _, Result};
 use config::compose::Disk;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
@@ -60,7 +60,7 @@ impl Crowd {
         let wishes = inputs::read_desired(&Disk, &bench.settings.agent.desired, &known)
             .map_err(|problems| anyhow::anyhow!("{problems:?}"))?;
         let wish = wishes.get(&bench.name).context("no wish")?;
-        let read = inputs::read(&Disk, settings, wish, &key).inputs;
+        let read = inputs::read(&Disk, settings, wish, &key, &Checkouts::default()).inputs;
         let read = read.map_err(|problems| anyhow::anyhow!("{problems:?}"))?;
         let service: ServiceName = SERVICE.parse()?;
         let spec = read.spec.services.get(&service).context("no service")?;

@@ -150,6 +150,7 @@ pub(crate) async fn order(bench: &mut Bench, act: ActKind) -> Result<()> {
         ask: None,
         dump: None,
         database: None,
+        env: None,
         answer,
     };
     bench.stack.order(order).await;

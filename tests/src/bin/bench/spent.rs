@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use agent::engine::{
-    Attachment, ContainerDetail, ContainerObs, Difference, Engine, EngineError, EngineEvent, EngineInfo,
-    Exec, Executed, NewContainer, OneOff, Ran,
+    Attachment, Build, ContainerDetail, ContainerObs, Difference, Engine, EngineError, EngineEvent,
+    EngineInfo, Exec, Executed, NewContainer, OneOff, Ran,
 };
 use agent::reconcile::Edges;
 use async_trait::async_trait;
+use state::files::Signal;
 use state::journal::{Event, OpenOperation};
 use state::ledger::{LedgerError, Store};
 use state::name::{ContainerId, Digest, ImageId, StackName};
@@ -197,6 +198,10 @@ impl Engine for Noted<dyn Engine> {
         self.1.call(On::Small, self.0.rename(id, name)).await
     }
 
+    async fn signal(&self, id: &ContainerId, signal: Signal) -> Answer<()> {
+        self.1.call(On::Small, self.0.signal(id, signal)).await
+    }
+
     async fn set_restart(&self, id: &ContainerId, policy: &RestartPolicy) -> Answer<()> {
         self.1.call(On::Small, self.0.set_restart(id, policy)).await
     }
@@ -276,6 +281,14 @@ impl Engine for Noted<dyn Engine> {
     ) -> Answer<ImageId> {
         let work = self.0.pull(reference, platform, progress);
         self.1.call(On::Small, work).await
+    }
+
+    async fn build(&self, build: &Build<'_>, progress: &(dyn Fn(String) + Send + Sync)) -> Answer<ImageId> {
+        self.1.call(On::Small, self.0.build(build, progress)).await
+    }
+
+    async fn tag(&self, image: &ImageId, reference: &str) -> Answer<()> {
+        self.1.call(On::Small, self.0.tag(image, reference)).await
     }
 
     async fn kept_images(&self, project: &StackName) -> Answer<BTreeSet<ImageId>> {

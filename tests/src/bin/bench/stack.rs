@@ -13,7 +13,7 @@ use agent::engine::DockerEngine;
 use agent::files::HostDisk;
 use agent::inputs;
 use agent::probe::NetProber;
-use agent::reconcile::{Edges, Inbox, Nudge, Stack, Wish};
+use agent::reconcile::{Edges, Inbox, Nudges, Stack, Wish};
 use agent::rows::Keeper;
 use agent::shared::Shared;
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -23,7 +23,7 @@ use state::durable::HostFiles;
 use state::ledger::{Ledger, Store};
 use state::name::StackName;
 use state::record::Standing;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 /// A stack and the directory that it lives in.
 pub(crate) struct Bench {
@@ -33,7 +33,7 @@ pub(crate) struct Bench {
     pub(crate) edges: Edges,
     pub(crate) stack: Stack,
     pub(crate) shared: Arc<Shared>,
-    _nudge: mpsc::Sender<Nudge>,
+    _nudge: Nudges,
     _stop: watch::Sender<bool>,
 }
 
@@ -42,7 +42,7 @@ pub(crate) fn write_files(directory: &Path, name: &str, compose: &str, tag: &str
     let at = directory.display();
     let engine = crate::raw::SOCKET;
     let settings = format!(
-        "[agent]\nstate_dir = \"{at}/state\"\ndesired = \"{at}/etc/desired.toml\"\nsocket = \"{at}/run/steadfast.sock\"\nengine = \"unix://{engine}\"\nsettle = \"0s\"\n\n[stack.{name}]\ndirectory = \"{at}/stack\"\n\n{more}"
+        "[agent]\nstate_dir = \"{at}/state\"\ndesired = \"{at}/etc/desired.toml\"\nsocket = \"{at}/run/steadfast.sock\"\nengine = \"unix://{engine}\"\nsettle = \"0s\"\nhttp = false\n\n[stack.{name}]\ndirectory = \"{at}/stack\"\n\n{more}"
     );
     for part in ["state", "etc", "run", "stack"] {
         fs::create_dir_all(directory.join(part))?;
@@ -96,12 +96,13 @@ impl Bench {
             prober: Arc::new(NetProber::new().map_err(|error| anyhow!(error))?),
             clock,
             files: Arc::new(HostDisk::default()),
+            source: None,
             store,
         });
         let name: StackName = name.parse()?;
         let shared = Arc::new(Shared::new(edges.store.host_key()));
         let (stop, stopped) = watch::channel(false);
-        let (nudge, inbox) = Inbox::new(1);
+        let (nudge, inbox) = Inbox::new();
         let stack = Stack::open(
             settings.stacks[&name].clone(),
             settings.policy.clone(),

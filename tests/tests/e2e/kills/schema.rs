@@ -6,71 +6,32 @@ use std::collections::BTreeSet;
 
 use agent::view::{State, Status};
 use anyhow::{Context as _, Result, ensure};
-use steadfast_tests::lab::{Engine, LIMIT, Lab, Points, Trap, poll, runs};
+use steadfast_tests::lab::{Engine, LIMIT, Lab, Points, Trap, runs};
 
-use super::sound;
+use super::{CALLING, Killed, Turn, killed, sound};
 use crate::migrate::{SECRET, SETTINGS, databases, filled, prepared, symbols};
 use crate::schema::{sql, stands_at};
 
 const OLD: &str = "v1.4.0";
 const NEW: &str = "v1.8.0";
 
-/// What an intact run asks and does at these steps: see `CALLING` and the others.
-const CALLING: [&str; 5] = ["before-started", "started", "sent", "answered", "done"];
+/// What an intact run does at these steps.
 const WORKING: [&str; 4] = ["before-started", "started", "under-way", "done"];
-
-/// One operation on its way up or down that is killed, and after how many stops each recovery is.
-#[derive(Debug, Clone)]
-pub(super) struct Way {
-    up: bool,
-    pub(super) point: String,
-    pub(super) again: Vec<usize>,
-}
-
-/// Every point at which the schema is moved, or what belongs to it is done.
-pub(super) fn reachable() -> Vec<Way> {
-    let mut all = Vec::new();
-    let mut add = |up: bool, step: &str, moments: &[&str]| {
-        all.extend(moments.iter().map(|moment| Way {
-            up,
-            point: format!("{step}.{moment}"),
-            again: Vec::new(),
-        }));
-    };
-    add(true, "deploy.backup", &CALLING);
-    add(true, "deploy.migrate", &CALLING);
-    add(true, "deploy.put_in", &WORKING);
-    add(false, "rollback.close_database", &WORKING);
-    add(false, "rollback.copy_database", &WORKING);
-    add(false, "rollback.open_database", &WORKING);
-    add(false, "rollback.migrate", &CALLING);
-    add(false, "backup", &["opened", "ending", "ended"]);
-    // The first of an operation has nothing before it.
-    add(false, "backup.save_rows", &WORKING);
-    add(false, "backup.backup", &CALLING);
-    add(false, "backup.drop_beside", &WORKING);
-    all
-}
 
 /// Some of them, each day: a way up where something comes back, and two ways down.
 pub(super) fn few(engine: &Engine) -> Result<()> {
-    let way = |up: bool, point: &str, again: &[usize]| Way {
-        up,
-        point: point.to_owned(),
-        again: again.to_vec(),
-    };
     let mut moved = Moved::begin(engine, "killschema")?;
     for way in [
-        way(false, "rollback.copy_database.under-way", &[2]),
-        way(true, "deploy.put_in.under-way", &[]),
-        way(false, "rollback.migrate.sent", &[3]),
-        way(true, "deploy.migrate.answered", &[]),
-        way(false, "backup.save_rows.under-way", &[2]),
+        Killed::at(false, "rollback.copy_database.under-way", &[2]),
+        Killed::at(true, "deploy.put_in.under-way", &[]),
+        Killed::at(false, "rollback.migrate.sent", &[3]),
+        Killed::at(true, "deploy.migrate.answered", &[]),
+        Killed::at(false, "backup.save_rows.under-way", &[2]),
     ] {
         moved.round(&way).with_context(|| format!("killed at {way:?}"))?;
     }
     eprintln!("{} kills at: {}", moved.kills, super::words(&moved.hit));
-    moved.lab.end()
+    moved.end()
 }
 
 /// A stack whose schema goes up and down, over and over.
@@ -81,13 +42,36 @@ pub(super) struct Moved {
     before: String,
     /// Whether the new release runs.
     is_up: bool,
-    pub(super) kills: usize,
-    pub(super) hit: BTreeSet<String>,
+    kills: usize,
+    hit: BTreeSet<String>,
 }
 
-impl Moved {
+impl Turn for Moved {
+    /// Up, or down.
+    type Way = bool;
+
+    const NAME: &'static str = "soakschema";
+
+    fn reachable() -> Vec<Killed<bool>> {
+        let mut all = Vec::new();
+        let mut add = |up, step: &str, moments: &[&str]| all.extend(Killed::at_each(up, step, moments));
+        add(true, "deploy.backup", &CALLING);
+        add(true, "deploy.migrate", &CALLING);
+        add(true, "deploy.put_in", &WORKING);
+        add(false, "rollback.close_database", &WORKING);
+        add(false, "rollback.copy_database", &WORKING);
+        add(false, "rollback.open_database", &WORKING);
+        add(false, "rollback.migrate", &CALLING);
+        add(false, "backup", &["opened", "ending", "ended"]);
+        // The first of an operation has nothing before it.
+        add(false, "backup.save_rows", &WORKING);
+        add(false, "backup.backup", &CALLING);
+        add(false, "backup.drop_beside", &WORKING);
+        all
+    }
+
     /// The new release runs, has taken something along, and can be left.
-    pub(super) fn begin(engine: &Engine, name: &str) -> Result<Self> {
+    fn begin(engine: &Engine, name: &str) -> Result<Self> {
         // No kill makes a release look bad.
         let settings = SETTINGS.replace("\"8s\"", "\"30m\"").replace("\"3s\"", "\"1s\"");
         let lab = prepared(engine, name, &settings)?;
@@ -109,17 +93,18 @@ impl Moved {
     }
 
     /// One way, killed at each of its traps; then all is as it would have been.
-    pub(super) fn round(&mut self, way: &Way) -> Result<()> {
-        if self.is_up == way.up {
-            self.go(!way.up)?;
-            self.over(!way.up)?;
+    fn round(&mut self, round: &Killed<bool>) -> Result<()> {
+        let up = round.way;
+        if self.is_up == up {
+            self.go(!up)?;
+            self.over(!up)?;
         }
         let beats = self.beats()?;
-        self.points.set(Trap::At(way.point.clone()), false);
+        self.points.set(Trap::At(round.point.clone()), false);
         // The daemon may be killed before it answers.
-        drop(self.go(way.up));
-        let mut again = way.again.iter();
-        while let Some(point) = self.killed(way.up)? {
+        drop(self.go(up));
+        let mut again = round.again.iter();
+        while let Some(point) = killed(&self.lab, &self.points, LIMIT * 2, |s| Ok(is_over(s, up)))? {
             self.kills += 1;
             self.hit.insert(point);
             self.whole(&beats)?;
@@ -129,11 +114,21 @@ impl Moved {
             self.points.start(&self.lab)?;
         }
         self.points.clear();
-        ensure!(self.hit.contains(&way.point), "{} was not reached", way.point);
-        self.over(way.up)?;
+        ensure!(self.hit.contains(&round.point), "{} was not reached", round.point);
+        self.over(up)?;
         self.whole(&beats)
     }
 
+    fn taken(&mut self) -> (usize, BTreeSet<String>) {
+        (std::mem::take(&mut self.kills), std::mem::take(&mut self.hit))
+    }
+
+    fn end(self) -> Result<()> {
+        self.lab.end()
+    }
+}
+
+impl Moved {
     fn go(&mut self, up: bool) -> Result<()> {
         self.is_up = up;
         let name = self.lab.name.clone();
@@ -145,23 +140,6 @@ impl Moved {
         let said = self.lab.run(&words)?;
         ensure!(said.code == 0, "{said:?}");
         Ok(())
-    }
-
-    /// Waits until the trap has killed the daemon; `None`: it is over before.
-    fn killed(&self, up: bool) -> Result<Option<String>> {
-        let (lab, points) = (&self.lab, &self.points);
-        let point = poll("it is killed, or over", LIMIT * 2, || {
-            if lab.has_ended() {
-                let point = points.sprung().context("the daemon ended, and was not killed")?;
-                return Ok(Some(Some(point)));
-            }
-            let status = lab.status()?;
-            Ok(status.filter(|s| is_over(s, up)).map(|_| None))
-        })?;
-        if point.is_some() {
-            lab.kill()?;
-        }
-        Ok(point)
     }
 
     /// It is over, and everything is where it belongs.
@@ -209,10 +187,6 @@ impl Moved {
 
     fn beats(&self) -> Result<String> {
         sql(&self.lab, "SELECT count(*) FROM beats")
-    }
-
-    pub(super) fn end(self) -> Result<()> {
-        self.lab.end()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use agent::view::{State, Status};
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use steadfast_tests::lab::{Container, Deed, Engine, LIMIT, Lab, Points, Trap, WEB_PROBE, poll, runs};
 
 use super::sound;
@@ -250,20 +250,9 @@ impl Story {
 
     /// Waits until the trap has killed the daemon. `false`: it is over before.
     fn is_killed(&mut self, over: impl Fn(&Lab, &Status) -> Result<bool>) -> Result<bool> {
-        let (lab, points) = (&self.lab, &self.points);
-        let sprung = lab.when("it is killed, or over", || {
-            if lab.has_ended() {
-                let point = points.sprung().context("the daemon ended, and was not killed")?;
-                return Ok(Some(Some(point)));
-            }
-            let status = lab.status()?;
-            Ok(match status {
-                Some(status) if over(lab, &status)? => Some(None),
-                _ => None,
-            })
-        })?;
-        let Some(point) = sprung else { return Ok(false) };
-        lab.kill()?;
+        let lab = &self.lab;
+        let point = super::killed(lab, &self.points, LIMIT, |status| over(lab, status))?;
+        let Some(point) = point else { return Ok(false) };
         self.kills += 1;
         self.hit.insert(point);
         Ok(true)

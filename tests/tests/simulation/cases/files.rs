@@ -7,11 +7,11 @@ use agent::shared::ActKind;
 use state::name::Digest;
 use state::record::Standing;
 
-use super::{ROLLBACK, ask, give, good_v1, until, until_good};
+use super::{ROLLBACK, ask, asked_v1_in, give, good_v1, until, until_good};
 use crate::edges::lock;
 use crate::hand::{self, CONF, ENV};
-use crate::story::{Host, SECRET};
-use crate::world::Behaviour;
+use crate::story::{Host, Pace, SECRET};
+use crate::world::{Behaviour, World};
 
 /// The level that api does not know.
 const BAD: u64 = 4;
@@ -184,5 +184,176 @@ pub(super) async fn retried() -> Result<Host, String> {
     drop(host.ask(ActKind::Retry));
     until_good(&host, "v2").await?;
     is_so(text(&host, CONF) == theirs, "the file has not come with it")?;
+    Ok(host)
+}
+
+/// Files that a release has brought go with it, and those that it has taken away come back; the next one has them as they
+/// were asked for.
+pub(super) async fn directory() -> Result<Host, String> {
+    const OLD: &str = "/srv/shop/web.d/old.conf";
+    const NEW: &str = "/srv/shop/web.d/deep/new.conf";
+    let mut world = World::new(3, Pace::Real);
+    world.track = Some("track = [\"web.conf\", \"web.d/\"]");
+    let mut host = asked_v1_in(world);
+    let mounted = hand::COMPOSE_TEXT.replace(
+        "[\"./web.conf:/etc/web.conf:ro\"]",
+        "[\"./web.conf:/etc/web.conf:ro\", \"./web.d:/etc/web.d:ro\"]",
+    );
+    {
+        let mut world = lock(&host.world);
+        world.write(hand::COMPOSE, mounted);
+        world.write(OLD, "old");
+    }
+    host.start();
+    until_good(&host, "v1").await?;
+    let web = lock(&host.world).named("shop-web-1");
+    let has = |host: &Host, path: &str| lock(&host.world).files.contains_key(Path::new(path));
+    {
+        let mut world = lock(&host.world);
+        world.write(NEW, "new");
+        world.files.remove(Path::new(OLD));
+        hand::write_conf(&mut world, 3);
+    }
+    host.tell_files();
+    until_left(&host).await?;
+    is_so(text(&host, OLD) == "old", "what went has not come back")?;
+    is_so(!has(&host, NEW), "what came has not gone")?;
+    is_so(
+        lock(&host.world).named("shop-web-1") != web,
+        "web has not read it again",
+    )?;
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    is_so(host.record().generations.len() == 2, "it counts as a wish")?;
+    edit_conf(&host, 2);
+    until(&host, "the mended release is good, with what it brings", |host| {
+        let record = host.record();
+        record.operation.is_none() && record.good().count() == 2
+    })
+    .await?;
+    is_so(
+        has(&host, NEW) && !has(&host, OLD),
+        "it has not come as it was asked for",
+    )?;
+    // Another file alone is another release.
+    lock(&host.world).write(OLD, "older");
+    host.tell_files();
+    until(&host, "the file is good", |host| {
+        let record = host.record();
+        record.operation.is_none() && record.good().count() == 3
+    })
+    .await?;
+    Ok(host)
+}
+
+/// Whoever reads a file again by a restart stays the same container, also where the release is left for it.
+pub(super) async fn restarted() -> Result<Host, String> {
+    let mut world = World::new(3, Pace::Real);
+    world.track = Some("track = [{ path = \"web.conf\", action = \"restart\" }]");
+    let mut host = asked_v1_in(world);
+    host.start();
+    until_good(&host, "v1").await?;
+    let web = lock(&host.world).named("shop-web-1");
+    let reads = |host: &Host| {
+        let world = lock(&host.world);
+        let web = world.named("shop-web-1").and_then(|id| world.containers.get(&id));
+        web.and_then(|web| web.conf.clone()).unwrap_or_default()
+    };
+    edit_conf(&host, 2);
+    let good = text(&host, CONF);
+    until(&host, "the edit is good", |host| {
+        let record = host.record();
+        record.operation.is_none() && record.good().count() == 2
+    })
+    .await?;
+    is_so(reads(&host) == good.as_bytes(), "web has not read it again")?;
+    edit_conf(&host, 3);
+    until_left(&host).await?;
+    is_so(text(&host, CONF) == good, "the file is not as it was")?;
+    is_so(
+        reads(&host) == good.as_bytes(),
+        "web has not read what is good again",
+    )?;
+    is_so(
+        lock(&host.world).named("shop-web-1") == web,
+        "web is another container",
+    )?;
+    Ok(host)
+}
+
+/// Whoever reads a file again by a signal goes on, also where the release is left for it.
+pub(super) async fn signalled() -> Result<Host, String> {
+    let mut world = World::new(3, Pace::Real);
+    world.track = Some("track = [{ path = \"web.conf\", action = \"signal:HUP\" }]");
+    let mut host = asked_v1_in(world);
+    // Through a directory: a file that is mounted itself stays the old one.
+    let mounted = hand::COMPOSE_TEXT.replace("[\"./web.conf:/etc/web.conf:ro\"]", "[\".:/etc/web:ro\"]");
+    lock(&host.world).write(hand::COMPOSE, mounted);
+    host.start();
+    until_good(&host, "v1").await?;
+    let web = |host: &Host| {
+        let world = lock(&host.world);
+        let web = world.named("shop-web-1").and_then(|id| world.containers.get(&id));
+        let web = web.map(|web| (web.started, web.conf.clone().unwrap_or_default()));
+        web.ok_or_else(|| String::from("there is no web"))
+    };
+    let (started, _) = web(&host)?;
+    edit_conf(&host, 2);
+    let good = text(&host, CONF);
+    until(&host, "the edit is good", |host| {
+        let record = host.record();
+        record.operation.is_none() && record.good().count() == 2
+    })
+    .await?;
+    is_so(
+        web(&host)? == (started, good.clone().into_bytes()),
+        "web has not read it",
+    )?;
+    edit_conf(&host, 3);
+    until_left(&host).await?;
+    is_so(text(&host, CONF) == good, "the file is not as it was")?;
+    is_so(
+        web(&host)? == (started, good.into_bytes()),
+        "web was started anew, or has not read what is good",
+    )?;
+    Ok(host)
+}
+
+/// A version that a person has put back is what they ask for, also where it is what the agent has put there itself.
+pub(super) async fn given() -> Result<Host, String> {
+    let host = good_v1().await?;
+    let good = Digest::of(text(&host, ENV).as_bytes());
+    edit_env(&host, BAD);
+    until_left(&host).await?;
+    let answered = host.ask(ActKind::RestoreEnv).ok_or("nobody takes the order")?;
+    let answered = answered.await.map_err(|error| error.to_string())?;
+    answered.map_err(|refused| refused.why)?;
+    until(&host, "it is what is asked for, and runs", |host| {
+        let record = host.record();
+        let asked = record.request.and_then(|request| request.env);
+        record.operation.is_none()
+            && asked.as_ref() == Some(&good)
+            && matches!(record.standing, Standing::Applied(_))
+    })
+    .await?;
+    is_so(
+        Digest::of(text(&host, ENV).as_bytes()) == good,
+        "the file is another one",
+    )?;
+    is_so(host.record().placed.is_empty(), "it counts as the agent's")?;
+    // Edits count as before.
+    edit_env(&host, 2);
+    let edited = Digest::of(text(&host, ENV).as_bytes());
+    until(&host, "the edit is good", |host| {
+        let record = host.record();
+        record.operation.is_none()
+            && record
+                .request
+                .as_ref()
+                .is_some_and(|r| r.env.as_ref() == Some(&edited))
+            && record
+                .current()
+                .is_some_and(|g| g.verdict == state::release::Verdict::Good)
+    })
+    .await?;
     Ok(host)
 }

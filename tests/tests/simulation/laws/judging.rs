@@ -31,6 +31,21 @@ fn in_a_row(
 }
 
 impl World {
+    /// Whether this probe has passed so lately that it cannot have failed often enough since.
+    pub(crate) fn was_heard_to_pass(&self, probe: &str) -> bool {
+        let answers = self.answers.get(probe).map_or(&[][..], Vec::as_slice);
+        let Some(terms) = &self.laws.terms else {
+            return false;
+        };
+        let times = u32::try_from(terms.fail_after).unwrap_or(u32::MAX);
+        let lately = self.now.saturating_sub(terms.interval * times + SPEAKS);
+        answers
+            .iter()
+            .rev()
+            .take_while(|(at, _)| *at >= lately)
+            .any(|(_, failed)| !failed)
+    }
+
     /// `good` is made of answers: as many passes of every probe as fit into the time.
     pub(super) fn was_well(&mut self, why: &str, terms: &Terms) {
         let since = self.laws.applied_at;

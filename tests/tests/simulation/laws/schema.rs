@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use agent::database::CopyKind;
 use state::backup::Dumped;
-use state::journal::{Ending, Kind, OpenOperation, Operation, Outcome, Progress};
+use state::journal::{Ending, Event, Kind, OpenOperation, Operation, Outcome, Progress};
 use state::last_resort::RestoreBackup;
 use state::name::{ContainerId, ImageId};
 use state::observed::SchemaHead;
@@ -29,12 +29,63 @@ pub(super) struct Begun {
 
 impl World {
     pub(super) fn begins_at(&mut self) {
-        self.laws.begun = Some(Begun {
+        self.laws.begun = Some(self.stands());
+    }
+
+    fn stands(&self) -> Begun {
+        Begun {
             head: number(&self.schema),
             scars: self.data.scars,
             spoilt: self.data.spoilt,
             lost: self.data.lost,
-        });
+        }
+    }
+
+    /// What a migration has left whose end nobody had seen was looked for: where there is something, a person is told; and
+    /// only there.
+    pub(super) fn was_looked_for(&mut self, before: &StackRecord, after: &StackRecord) {
+        let Some(begun) = self.laws.unseen.take() else {
+            return;
+        };
+        let kind = before.operation.as_ref().map(|open| open.operation.kind);
+        // The first release brings its database along, and a restored one is another.
+        let is_another = match kind {
+            Some(Kind::Deploy) => before.current.is_none(),
+            kind => kind == Some(Kind::Restore),
+        };
+        if is_another || self.is_touched() {
+            return;
+        }
+        let is = self.stands();
+        let left = is.head != begun.head || is.scars != begun.scars;
+        self.laws.left = left;
+        if left && after.hold.is_none() {
+            let words = format!("a migration has left {is:?} instead of {begun:?}, and nobody is told");
+            self.laws.breaks(8, words);
+        }
+        if !left && kind == Some(Kind::Heal) && after.hold != before.hold {
+            let words = format!("a migration has left nothing, and it is held: {:?}", after.hold);
+            self.laws.breaks(13, words);
+        }
+    }
+
+    /// A deploy is begun: from a schema that somebody has looked at, and that a person knows of where something was left.
+    pub(super) fn begins_from_what_is_known(&mut self, before: &StackRecord, operation: &Operation) {
+        if operation.kind == Kind::Rollback && operation.by != Author::Agent {
+            let vouched = std::mem::take(&mut self.laws.vouched);
+            self.laws.vouched_for = vouched.then_some(operation.id);
+        }
+        if operation.kind != Kind::Deploy || self.is_touched() {
+            return;
+        }
+        if before.unseen.is_some() && before.current.is_some() {
+            let words = "a deploy is begun, and nobody has looked for what a migration has left";
+            self.laws.breaks(8, words);
+        }
+        if self.laws.left {
+            let words = "a deploy is begun from what a migration has left, and nobody has asked for that";
+            self.laws.breaks(8, words);
+        }
     }
 
     /// Whether nothing is wrong with the way up that an image has, from where the schema stands.
@@ -185,7 +236,14 @@ impl World {
     pub(super) fn has_stayed_rightly(&mut self, before: &StackRecord, open: &OpenOperation, ending: &Ending) {
         let operation = &open.operation;
         let by_hand = self.laws.migrated.is_some_and(|at| at >= self.laws.opened_at);
-        if operation.kind != Kind::Rollback || *ending != Ending::Succeeded || self.is_touched() || by_hand {
+        // What the agent could not see then is as they said.
+        let vouched = self.laws.vouched_for == Some(operation.id);
+        if operation.kind != Kind::Rollback
+            || *ending != Ending::Succeeded
+            || self.is_touched()
+            || by_hand
+            || vouched
+        {
             return;
         }
         let target = operation.generation.and_then(|number| before.generation(number));
@@ -363,9 +421,18 @@ impl World {
         for cells in self.data.kept_rows.values() {
             wanted.extend(cells.iter().filter(|(revision, _)| **revision > begun));
         }
-        let missing = wanted
-            .iter()
-            .find(|(revision, value)| self.data.cells.get(revision).is_some_and(|cell| cell != *value));
+        let is_new = |id: &ContainerId| {
+            let mut events = open.events.iter().map(|entry| &entry.event);
+            events.any(
+                |event| matches!(event, Event::Done { outcome: Outcome::Created(made), .. } if made == id),
+            )
+        };
+        // A restored database has less than the release that runs knows of: that writes to what comes back at once.
+        let by_others = |revision: &u64| self.data.written_by.get(revision).is_some_and(|id| !is_new(id));
+        let missing = wanted.iter().find(|(revision, value)| {
+            let cell = self.data.cells.get(revision);
+            cell.is_some_and(|cell| cell != *value) && !by_others(revision)
+        });
         if let Some((revision, value)) = missing {
             let is = self.data.cells.get(revision);
             let words = format!("r{revision} is back with {is:?}, and {value} was kept of what was in it");
@@ -396,6 +463,12 @@ impl World {
         let frozen = record.hold.as_ref().is_some_and(|hold| hold.frozen);
         let rests =
             record.operation.is_none() && record.let_go.is_none() && record.pause.is_none() && !frozen;
+        if rests && self.runs("db") && record.unseen.is_some() {
+            self.laws.breaks(
+                13,
+                "nobody has looked for what a migration has left in the database",
+            );
+        }
         if rests && self.runs("db") && !self.data.open {
             self.laws
                 .breaks(8, "the database lets nobody in, and nobody works on it");
@@ -415,13 +488,17 @@ impl World {
         if !moves || self.is_touched() || by_hand {
             return;
         }
-        let stands = Begun {
-            head: number(&self.schema),
-            scars: self.data.scars,
-            spoilt: self.data.spoilt,
-            lost: self.data.lost,
-        };
+        let stands = self.stands();
         match ending {
+            // Until it can be seen: then it is held.
+            Ending::Undone { .. }
+                if after
+                    .unseen
+                    .as_ref()
+                    .is_some_and(|of| of.operation == operation.id) =>
+            {
+                self.laws.unseen.clone_from(&self.laws.begun);
+            }
             Ending::Undone { .. } => {
                 if let Some(begun) = self.laws.begun.clone().filter(|begun| *begun != stands) {
                     let words = format!(

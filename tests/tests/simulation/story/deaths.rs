@@ -21,6 +21,7 @@ use crate::dice::Dice;
 use crate::edges::lock;
 use crate::hand;
 use crate::points::{self, Point, Side, Stage};
+use crate::repository::Sources;
 use crate::world::{Behaviour, World};
 
 /// How long a story may take to its end, however often the agent dies.
@@ -34,21 +35,26 @@ type Telling<'a> = Pin<Box<dyn Future<Output = Result<()>> + 'a>>;
 #[derive(Clone, Copy)]
 struct Tale {
     name: &'static str,
+    host: fn() -> Host,
     before: for<'a> fn(&'a mut Host) -> Telling<'a>,
     then: for<'a> fn(&'a mut Host) -> Telling<'a>,
 }
 
 macro_rules! tale {
     ($name:literal, $before:ident, $then:ident) => {
+        tale!($name, host, $before, $then)
+    };
+    ($name:literal, $host:ident, $before:ident, $then:ident) => {
         Tale {
             name: $name,
+            host: $host,
             before: |host| Box::pin($before(host)),
             then: |host| Box::pin($then(host)),
         }
     };
 }
 
-const TALES: [Tale; 10] = [
+const TALES: [Tale; 12] = [
     tale!("the_first_deploy", nothing, comes_up),
     tale!("a_deploy", good_v1, deploys),
     tale!("a_deploy_that_is_taken_back", good_v1, is_taken_back),
@@ -59,6 +65,8 @@ const TALES: [Tale; 10] = [
     tale!("what_was_found", found, is_adopted),
     tale!("a_restore", backed_up, restores),
     tale!("by_hand", good_v2, by_hand),
+    tale!("what_is_built", with_a_repository, good_v1, is_built),
+    tale!("a_file_that_is_checked", with_a_repository, good_v1, is_checked),
 ];
 
 /// What the soak asks for: every pair of places, in every story.
@@ -181,7 +189,7 @@ fn tell_once(tale: Tale, deaths: &[Side], traced: bool) -> Result<Told, String> 
         .build()
         .map_err(|error| error.to_string())?;
     runtime.block_on(async {
-        let mut host = host();
+        let mut host = (tale.host)();
         lock(&host.world).traced = traced;
         let told = live_through(&mut host, tale, deaths).await;
         if let Some(agent) = host.agent.take() {
@@ -241,6 +249,41 @@ fn host() -> Host {
     }
     drop(world);
     host
+}
+
+/// A host with v1 in a repository, and nothing that runs, or is built.
+fn with_a_repository() -> Host {
+    let mut world = World::new(5, Pace::Brief);
+    world.sources = Some(Sources::default());
+    let host = super::host(&Arc::new(Mutex::new(world)));
+    let mut world = lock(&host.world);
+    for reference in ["sim/db:1", "sim/cache:1"] {
+        give(&mut world, reference, Behaviour::Well);
+    }
+    for reference in ["sim/api:v1", "sim/web:v1"] {
+        commit(&mut world, reference, Some(Behaviour::Well));
+    }
+    drop(world);
+    host
+}
+
+/// A commit under this tag with another image, of which there is nothing yet; `None`: it cannot be built.
+fn commit(world: &mut World, reference: &str, behaviour: Option<Behaviour>) -> Option<ImageId> {
+    let image = behaviour.map(|behaviour| {
+        let image = give(world, reference, behaviour);
+        world.tags.remove(reference);
+        world.images.remove(&image);
+        image
+    });
+    commit_of(world, reference, image.clone());
+    image
+}
+
+fn commit_of(world: &mut World, reference: &str, image: Option<ImageId>) {
+    let id = world.dice.hex(40);
+    if let Some(sources) = &mut world.sources {
+        sources.commit(reference, image, &id);
+    }
 }
 
 fn give(world: &mut World, reference: &str, behaviour: Behaviour) -> ImageId {
@@ -389,6 +432,72 @@ async fn comes_up(host: &mut Host) -> Result<()> {
 async fn deploys(host: &mut Host) -> Result<()> {
     host.ask_for_v2(Behaviour::Well);
     host.live_until_good("v2").await
+}
+
+/// v2, in which web is as it was; then its tag moves, which alone changes nothing.
+async fn is_built(host: &mut Host) -> Result<()> {
+    let web = {
+        let mut world = lock(&host.world);
+        let web = world.named("shop-web-1").context("no web")?;
+        let image = world.containers[&web].image.clone();
+        commit(&mut world, "sim/api:v2", Some(Behaviour::Well));
+        commit_of(&mut world, "sim/web:v2", Some(image));
+        hand::ask(&mut world, "v2");
+        web
+    };
+    host.tell_files();
+    host.live_until_good("v2").await?;
+    let moved = {
+        let mut world = lock(&host.world);
+        ensure!(
+            world.named("shop-web-1") == Some(web),
+            "web has not changed, and is another one"
+        );
+        commit(&mut world, "sim/api:v2", Some(Behaviour::Well)).context("no image")?
+    };
+    let runs = |host: &Host| {
+        let world = lock(&host.world);
+        let api = world.named("shop-api-1").and_then(|id| world.containers.get(&id));
+        api.is_some_and(|api| api.image == moved)
+    };
+    let end = host.clocks.elapsed() + Duration::from_secs(300);
+    host.live_until("a while", |host| host.clocks.elapsed() > end)
+        .await?;
+    ensure!(
+        !runs(host),
+        "a tag that has moved is applied, and nobody has asked"
+    );
+    host.order_until(ActKind::Retry, |record| {
+        record.request.as_ref().is_some_and(|request| request.retries > 0)
+    })
+    .await?;
+    host.live_until("what the tag names now runs", runs).await?;
+    host.live_until_good("v2").await
+}
+
+/// What its check refuses is never used, and the next version is.
+async fn is_checked(host: &mut Host) -> Result<()> {
+    let web = lock(&host.world).named("shop-web-1").context("no web")?;
+    hand::write_conf(&mut lock(&host.world), hand::REFUSED);
+    host.tell_files();
+    host.live_until("it was refused", |host| {
+        let record = host.record();
+        matches!(record.standing, Standing::Quarantined(_)) && record.operation.is_none()
+    })
+    .await?;
+    host.live_until_good("v1").await?;
+    ensure!(
+        lock(&host.world).named("shop-web-1") == Some(web.clone()),
+        "web was touched"
+    );
+    let before = host.record().generations.len();
+    hand::write_conf(&mut lock(&host.world), 1);
+    host.tell_files();
+    host.live_until("the next version runs", |host| {
+        host.record().generations.len() > before && lock(&host.world).named("shop-web-1") != Some(web.clone())
+    })
+    .await?;
+    host.live_until_good("v1").await
 }
 
 async fn is_taken_back(host: &mut Host) -> Result<()> {

@@ -104,7 +104,7 @@ impl Host {
         let id = self.container(name)?;
         lock(&self.world).containers.remove(&id);
         if let Some(agent) = &self.agent {
-            drop(agent.nudges.try_send(Nudge::Containers));
+            drop(agent.nudges.give(Nudge::Containers));
         }
         Ok(())
     }
