@@ -176,7 +176,7 @@ impl Stack {
             return Ok(());
         }
         Err(Refused::new(
-            format!("no database {name} lies beside that of the stack"),
+            format!("Steadfast has put no database {name} beside that of the stack"),
             format!("`steadfast status {}` lists those that do", self.settings.name),
         ))
     }

@@ -87,7 +87,10 @@ fn there_and_back(engine: &Engine) -> Result<()> {
     ensure!(said.code == 0, "{said:?}");
     ensure!(!databases(&lab)?.contains(aside));
     let said = lab.run(&["backup", "drop", &lab.name, "postgres", "--yes"])?;
-    ensure!(said.code == 1 && said.err.contains("no mark"), "{said:?}");
+    ensure!(
+        said.code == 5 && said.err.contains("has put no database postgres"),
+        "{said:?}"
+    );
     ensure!(!lab.logged().contains(SECRET));
     lab.end()
 }
