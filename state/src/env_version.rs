@@ -226,7 +226,7 @@ fn contents<'f>(
 }
 
 /// Whether this is what a pin means: it may be the beginning of an id, or longer than what is shown.
-pub(crate) fn is_pin_of(pin: &EnvId, id: &EnvId) -> bool {
+pub fn is_pin_of(pin: &EnvId, id: &EnvId) -> bool {
     id.as_str().starts_with(pin.as_str()) || pin.as_str().starts_with(id.as_str())
 }
 

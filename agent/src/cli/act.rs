@@ -30,12 +30,26 @@ pub(super) async fn retry(common: &Common, order: Following) -> Outcome {
 pub(super) async fn rollback(common: &Common, order: Following, schema_fits: bool) -> Outcome {
     let daemon = Daemon::of(common);
     let status = look(&daemon, &order.stack).await?;
+    // Whoever has looked may know more than the daemon.
+    if !order.yes && !schema_fits && status.rollback.to.is_none() && operation::asks() {
+        return Err(nowhere(&status));
+    }
     agreed(order.yes, &question::rollback(&status))?;
     let body = ActBody {
         schema_fits,
         ..ActBody::default()
     };
     run(&daemon, "rollback", body, order, Goal::Rollback).await
+}
+
+/// Nobody is asked whether to do what cannot be done.
+fn nowhere(status: &Status) -> Failure {
+    let why = status.rollback.why_not.as_deref();
+    let why = why.unwrap_or("there is no earlier good generation");
+    Failure::new(5, format!("there is nothing to go back to: {}", printable(why))).way_out(format!(
+        "`steadfast status {}` says what can be done",
+        status.stack
+    ))
 }
 
 pub(super) async fn approve(common: &Common, order: Following, meant: Option<AskId>) -> Outcome {

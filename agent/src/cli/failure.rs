@@ -64,10 +64,9 @@ fn invalid(problems: &Problems) -> String {
 impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
         let (code, way_out) = (error.code(), error.way_out());
-        let source = std::error::Error::source(&error).map(|source| format!(": {source}"));
         Self {
             code,
-            why: format!("{error}{}", source.unwrap_or_default()),
+            why: chain(&error),
             note: None,
             way_out,
         }
@@ -95,6 +94,20 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
         words = format!("{words}: {error}");
         source = error.source();
     }
+    plain(&words)
+}
+
+/// `text` without what the standard library says for those who program: ` (os error 2)`.
+fn plain(text: &str) -> String {
+    const BEFORE: &str = " (os error ";
+    let mut parts = text.split(BEFORE);
+    let mut words = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        match part.split_once(')') {
+            Some((number, rest)) if number.bytes().all(|b| b.is_ascii_digit()) => words.push_str(rest),
+            _ => words.extend([BEFORE, part]),
+        }
+    }
     words
 }
 
@@ -118,6 +131,12 @@ mod tests {
         let why = config::settings::load(&file).unwrap_err();
         let note = Failure::new(3, "no daemon").guessed(&why).note.unwrap();
         expected.assert_eq(&note.replace(directory.path().to_str().unwrap(), ""));
+    }
+
+    #[test]
+    fn a_number_of_the_system_is_no_reason() {
+        let said = "cannot read a: No such file or directory (os error 2): b (os error x) (c)";
+        expect!["cannot read a: No such file or directory: b (os error x) (c)"].assert_eq(&plain(said));
     }
 
     #[test]

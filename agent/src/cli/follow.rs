@@ -20,6 +20,9 @@ use tries::{Tries, in_vain};
 
 /// So long an input file may be wrong before waiting for it is given up.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// What keeps a wish waiting is known within this, or nobody is kept waiting for it: a file that was written is taken up
+/// when it has settled.
+const SOON: Duration = Duration::from_secs(4);
 /// A daemon that was just restarted comes back within this.
 const RESTART: Duration = Duration::from_secs(30);
 /// So wide that what goes on is one line each time.
@@ -176,6 +179,44 @@ pub(super) async fn follow(daemon: &Daemon, stack: &str, goal: &Goal, wait: Wait
         }
         tokio::time::sleep(PACE).await;
     }
+}
+
+/// Says what keeps a wish waiting, where that is known soon. Whoever asked does not wait for its end, and goes on with 0.
+pub(super) async fn soon(daemon: &Daemon, stack: &str, goal: &Goal) -> u8 {
+    let begun = Instant::now();
+    let mut seen: Option<Status> = None;
+    while let left = SOON.saturating_sub(begun.elapsed())
+        && !left.is_zero()
+    {
+        let look = async {
+            match &seen {
+                None => daemon.client.status(stack).await,
+                Some(status) => daemon.client.wait(stack, status.version).await,
+            }
+        };
+        match tokio::time::timeout(left, look).await {
+            Ok(Ok(status)) => {
+                match step(goal, &status) {
+                    Step::Ended(0) | Step::Overtaken => return 0,
+                    Step::Ended(code) => {
+                        output::note(&progress(&status, Step::Ended(code), Reader::here()));
+                        end(&status, code);
+                        return 0;
+                    }
+                    Step::Going if status.state != State::Pending => return 0,
+                    Step::Going | Step::Waiting => seen = Some(status),
+                }
+                tokio::time::sleep(PACE).await;
+            }
+            // It is taken up by the daemon that comes.
+            Ok(Err(_)) => return 0,
+            Err(_) => break,
+        }
+    }
+    if let Some(Err(failure)) = seen.map(|status| refuse_broken_files(goal, &status)) {
+        output::complain(&failure);
+    }
+    0
 }
 
 /// A line while it goes on, everything at the end.

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use super::backup::bytes;
 use super::failure::Failure;
 use super::output;
+use super::reader::width;
 use super::reading::Daemon;
-use super::text::printable;
+use super::text::{paragraph, printable};
 use crate::control::client::ClientError;
 use crate::view::{OperationNow, OperationRow, ProgressNow, Status};
 
@@ -20,15 +21,21 @@ const TOLD_EVERY: Duration = Duration::from_secs(2);
 /// Of the operations that have ended so many are looked through.
 const OPERATIONS: u32 = 20;
 
+/// Whether there is somebody to ask.
+pub(super) fn asks() -> bool {
+    io::stdin().is_terminal()
+}
+
 /// Asks the person at the terminal; where there is none, whoever wrote the script has meant it. The end of the input is
 /// a no.
 pub(super) fn confirm(question: &str) -> Result<bool, Failure> {
-    if !io::stdin().is_terminal() {
+    if !asks() {
         return Ok(true);
     }
     let failed = |error: io::Error| Failure::new(1, format!("cannot ask: {error}"));
     let mut err = anstream::stderr().lock();
-    write!(err, "{} [y/N] ", printable(question))
+    let question = paragraph(0, question, width());
+    write!(err, "{} [y/N] ", question.trim_end())
         .and_then(|()| err.flush())
         .map_err(failed)?;
     let mut line = String::new();

@@ -1,5 +1,5 @@
 //! `steadfast pin`: a wish, written into desired.toml as its operator would have written it. The
-//! daemon is needed for `--wait` only.
+//! daemon is needed for `--wait` only; where one answers, it is said what keeps the wish waiting.
 
 use std::path::Path;
 
@@ -7,20 +7,24 @@ use config::compose::{self, Disk};
 use config::pin::{Edit, PinError, pin_file};
 use config::settings::Settings;
 use jiff::Timestamp;
-use state::desired::Desired;
+use state::desired::{Desired, EnvWish};
+use state::env_version::is_pin_of;
 use state::name::{ServiceName, StackName};
 
 use super::args::{Common, Pin};
 use super::failure::{Failure, Outcome, chain, is_denied};
-use super::follow::{Goal, follow};
+use super::follow::{Goal, follow, soon};
 use super::output;
 use super::reading::{Daemon, known, settings};
 use crate::inputs;
+use crate::view::EnvRow;
 
 pub(super) fn run(common: &Common, pin: &Pin) -> Outcome {
     let settings = settings(common)?;
     known(&settings, &pin.stack, &common.config)?;
     known_service(&settings, pin)?;
+    let daemon = Daemon::of(common);
+    super::block_on(known_env(&daemon, pin))?;
     let path = &settings.agent.desired;
     let before = wish(path, &settings, &pin.stack);
     let asked = Timestamp::now();
@@ -29,6 +33,10 @@ pub(super) fn run(common: &Common, pin: &Pin) -> Outcome {
     let is_new = before != after;
     output::print(&said(pin, path, is_new))?;
     if !pin.wait.wait {
+        if let Some(desired) = after {
+            let goal = Goal::Wish(desired, is_new.then_some(asked));
+            return super::block_on(async { Ok(soon(&daemon, pin.stack.as_str(), &goal).await) });
+        }
         return Ok(0);
     }
     let Some(desired) = after else {
@@ -38,7 +46,29 @@ pub(super) fn run(common: &Common, pin: &Pin) -> Outcome {
         );
     };
     let goal = Goal::Wish(desired, is_new.then_some(asked));
-    super::block_on(async { follow(&Daemon::of(common), pin.stack.as_str(), &goal, pin.wait).await })
+    super::block_on(follow(&daemon, pin.stack.as_str(), &goal, pin.wait))
+}
+
+/// That the env file which is pinned by its short id is one that the daemon knows, where it can be asked.
+async fn known_env(daemon: &Daemon, pin: &Pin) -> Outcome {
+    let Some(EnvWish::Short(id)) = &pin.env else {
+        return Ok(0);
+    };
+    let stack = pin.stack.as_str();
+    let Ok(list) = daemon.client.envs(stack).await else {
+        return Ok(0);
+    };
+    let is_meant = |row: &EnvRow| {
+        let known = row.kept || row.in_file;
+        known && row.file == list.file && row.id.parse().is_ok_and(|known| is_pin_of(id, &known))
+    };
+    if list.versions.iter().any(is_meant) {
+        return Ok(0);
+    }
+    Err(
+        Failure::new(2, format!("{stack} has no version {id} of {}", list.file))
+            .way_out(format!("`steadfast env list {stack}` has those that are kept")),
+    )
 }
 
 /// That the service which is pinned is one, as far as the Compose files can be read.

@@ -264,6 +264,11 @@ mod tests {
     }
 
     #[test]
+    fn what_fails_is_said() {
+        check("failing", &expect![[r#""#]]);
+    }
+
+    #[test]
     fn nothing_to_do() {
         check(
             "steady",

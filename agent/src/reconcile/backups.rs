@@ -40,6 +40,11 @@ impl Stack {
 
     /// Carries out an order about backups. It is answered when it has begun.
     pub(super) async fn order_about_backups(&mut self, order: Order, act: Act) {
+        if order.act == ActKind::DropBeside {
+            // What the last operation has left or dropped there may not have been seen yet.
+            let now = self.now();
+            self.see_beside(&now).await;
+        }
         let plan = match self.plan_about_backups(&order) {
             Ok(plan) => plan,
             Err(refused) => return self.answer(order, Err::<Accepted, _>(refused.into())),

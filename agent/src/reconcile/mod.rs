@@ -557,7 +557,7 @@ impl Stack {
             self.waits
                 .push(String::from("the end of the pause, or `steadfast resume`"));
             self.compare()?;
-            self.next = self.after_the_pause().await?;
+            self.look_past_the_pause().await?;
             return Ok(self.next_pass());
         }
         if self.is_let_go() {

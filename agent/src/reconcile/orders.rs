@@ -97,7 +97,7 @@ impl Stack {
     }
 
     fn heard_from(&self, order: &Order) -> Act {
-        let what = order.act.as_str().to_owned();
+        let what = format!("{}{}", order.act.as_str(), about(order));
         // One that was not given is no field.
         let reason = order.reason.as_deref();
         tracing::info!(stack = %self.settings.name, by = %order.by, reason, "{what}");
@@ -401,5 +401,16 @@ fn refusal(why: &str, way_out: Option<&str>) -> Refusal {
         why: why.to_owned(),
         way_out: way_out.map(str::to_owned),
         code: 5,
+    }
+}
+
+/// What an order is about, behind its name in the record.
+fn about(order: &Order) -> String {
+    match (order.act, &order.dump, &order.database) {
+        (ActKind::PutIn { of } | ActKind::DropRows { of }, ..) => format!(" of operation {of}"),
+        (ActKind::Pause { span }, ..) => format!(" for {}", config::show_duration(span)),
+        (ActKind::Restore | ActKind::VerifyBackup { .. }, Some(dump), _) => format!(" {dump}"),
+        (ActKind::DropBeside, _, Some(name)) => format!(" {name}"),
+        _ => String::new(),
     }
 }

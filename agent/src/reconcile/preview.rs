@@ -87,10 +87,10 @@ impl Stack {
         })
     }
 
-    /// What would be done if the stack were not paused, where there is something.
-    pub(super) async fn after_the_pause(&self) -> Result<Option<Next>, Stop> {
+    /// Sees what would be done if the stack were not paused, or what keeps it from being done then too.
+    pub(super) async fn look_past_the_pause(&mut self) -> Result<(), Stop> {
         if self.drift.is_empty() && self.record.standing != Standing::Pending {
-            return Ok(None);
+            return Ok(());
         }
         // A whole stack lives in it: not within every pass.
         let foreseen = Box::pin(foresee(
@@ -99,8 +99,15 @@ impl Stack {
             &self.edges,
             self.wish.clone(),
         ));
-        let foreseen = foreseen.await?;
-        Ok(foreseen.snapshot.next)
+        let Snapshot { next, record, .. } = foreseen.await?.snapshot;
+        if let (None, Standing::Quarantined(number)) = (&next, record.standing) {
+            let stack = &self.settings.name;
+            self.waits.push(format!(
+                "`steadfast retry {stack}`: what is asked for is in quarantine since generation {number} failed"
+            ));
+        }
+        self.next = next;
+        Ok(())
     }
 
     fn would_do(&self, open: OpenOperation) -> Result<Next, Stop> {

@@ -6,7 +6,7 @@ use state::journal::Progress;
 use state::record::{self, Answer, Ask, StackRecord};
 use state::release::GenerationNumber;
 
-use super::release::tag_of;
+use super::release::{named, tag_of};
 use super::wall;
 use crate::backup::Stage;
 use crate::shared::Snapshot;
@@ -238,10 +238,7 @@ pub(super) fn rollback(snapshot: &Snapshot) -> Rollback {
 
 impl Approval {
     pub(super) fn of(approval: &record::Approval, record: &StackRecord) -> Self {
-        let name = |number: GenerationNumber| match tag_of(record, number) {
-            Some(tag) => format!("{tag} (generation {number})"),
-            None => format!("generation {number}"),
-        };
+        let name = |number: GenerationNumber| named(record, number);
         let (ask, question) = match &approval.ask {
             Ask::FirstContact => (
                 "first_contact",

@@ -1,12 +1,15 @@
 //! What would be done next, as `plan` shows it.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
+use state::health::Overall;
 use state::record::{StackRecord, Standing};
 use state::release::GenerationNumber;
 
 use super::changes::changes;
 use super::expected::{Expected, Past};
-use super::release::{commit_of, shown, tag_of};
+use super::release::{commit_of, named, shown, tag_of};
 use super::{Approval, FORMAT, ProblemView};
 use crate::reconcile::Foreseen;
 use crate::shared::Snapshot;
@@ -108,6 +111,24 @@ fn why_not(record: &StackRecord) -> Option<String> {
     ))
 }
 
+/// What a failure of what runs waits for.
+fn watched(snapshot: &Snapshot) -> Option<String> {
+    let record = &snapshot.record;
+    let left = config::show_duration(Duration::from_secs(snapshot.time_left?.as_secs()));
+    let overall = record.health.overall(&snapshot.probes, &snapshot.taken);
+    let (Overall::Failing { .. }, Some(current)) = (overall, record.current) else {
+        return None;
+    };
+    let then = match snapshot.readiness.to {
+        Some(to) => format!("a rollback to {}", named(record, to)),
+        None => String::from("a hold, for there is nothing to go back to"),
+    };
+    Some(format!(
+        "{left} more of failure: {} fails, and then comes {then}",
+        named(record, current)
+    ))
+}
+
 /// The tag and the commit of a generation; of one that is not there yet, what is asked for.
 fn release_of(record: &StackRecord, number: GenerationNumber) -> (Option<String>, Option<String>) {
     if let Some(generation) = record.generation(number) {
@@ -155,6 +176,7 @@ impl PlanView {
             (None, Some(next)) => (next.kind, next.generation, &next.why, &next.plan),
             (None, None) => {
                 view.why = why_not(record);
+                view.waits.extend(watched(snapshot));
                 return view;
             }
         };

@@ -164,6 +164,14 @@ pub(super) fn tag_of(record: &StackRecord, number: GenerationNumber) -> Option<S
     generation.release.tag.as_ref().map(ToString::to_string)
 }
 
+/// `v1.6.0 (generation 3)`.
+pub(super) fn named(record: &StackRecord, number: GenerationNumber) -> String {
+    match tag_of(record, number) {
+        Some(tag) => format!("{tag} (generation {number})"),
+        None => format!("generation {number}"),
+    }
+}
+
 /// The commit of a release's own tag, where it comes from a repository.
 pub(super) fn commit_of(release: &Release) -> Option<String> {
     release.commits.get(release.tag.as_ref()?).map(shown)

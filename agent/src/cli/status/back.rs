@@ -7,6 +7,10 @@ pub(super) fn rollback(status: &Status) -> String {
     let rollback = &status.rollback;
     let to = rollback.to.map(|to| generation(rollback.tag.as_ref(), to));
     let to = to.unwrap_or_default();
+    let busy = status.operation.as_ref().map(|operation| operation.kind.as_str());
+    if let Some(kind @ ("rollback" | "restore")) = busy {
+        return format!("not now: a {kind} is under way");
+    }
     if rollback.takes_back.is_some() {
         return format!("possible: the deploy is taken back, {to} runs on");
     }

@@ -80,7 +80,13 @@ fn next_of_pause(status: &Status, reader: &Reader) -> Vec<String> {
         .next
         .as_ref()
         .map(|NextUp { kind, why, .. }| format!("then {kind}: {why}"));
-    end.into_iter().chain(then).collect()
+    // The first is the pause.
+    let waits = status
+        .waits
+        .iter()
+        .skip(1)
+        .map(|wait| format!("then waits for {wait}"));
+    end.into_iter().chain(then).chain(waits).collect()
 }
 
 /// Whether nobody has agreed to change what was found running.
