@@ -95,6 +95,12 @@ fn writes(engine: &Engine, which: &str) -> Result<()> {
     let changes = lab.proxy.changes();
     ensure!(changes.is_empty(), "{changes:#?}");
     ensure!(lab.containers()? == made, "something was touched");
+
+    // What the agent has made is known by its tag too, though it was made of an image's id.
+    lab.ask("v2")?;
+    lab.until_runs("v2", "good")?;
+    let shown = init(&lab, &["--print"])?;
+    ensure!(shown.answers("tag = \"v2\""), "{shown:?}");
     lab.end()
 }
 

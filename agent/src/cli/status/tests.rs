@@ -291,7 +291,7 @@ fn rolling_back() {
                          steadfast)
               failing    api (critical, probe api-http): GET /health answered 500
               next       start api (new api-1)
-              rollback   possible, to v1.5.0 (generation 2)
+              rollback   not now: a rollback is under way
 
               SERVICE  IMAGE                             STATE               SINCE
               api      registry.example/shop/api:v1.6.0  running, unhealthy  2m 13s ago

@@ -223,30 +223,30 @@ fn rolling_back_step_by_step() {
         FULL,
         (120, 40),
         &expect![[r#"
-        steadfast                                                                                                       14:00:03
-        shop  rolling back: to v1.5.0, step 3 of 5
-          step       ████████████████░░░░░░░░░░░░░░░░░░░░░░░░  3 of 5
-        ── rollback 12, begun 9s ago, by steadfast ─────────────────────────────────────────────────────────────────────────────
-          ✓ done          135ms  create api-1 from 01537f435b1b
-          ✓ done           2.4s  stop api (c7aa851d3bc1), by force after 10 s
-          > now              7s  start api (new api-1)
-          · next                 wait until api is healthy, at most 60 s
-          ·                      remove c7aa851d3bc1
-          because    api failed for 5m: GET /health answered 500 (operation 12, by steadfast)
-          failing    api (critical, probe api-http): GET /health answered 500
-          next       start api (new api-1)
-          rollback   possible, to v1.5.0 (generation 2)
-          runs       v1.6.0 (generation 3), on trial since 2m 13s ago
-          asked for  v1.6.0, 2m 25s ago
-        ── services ────────────────────────────────────────────────────────────────────────────────────────────────────────────
-          ! api  running, unhealthy  2m 13s  registry.example/shop/api:v1.6.0
-          ✓ web  running, healthy    1h 59m  registry.example/shop/web:v1.5.0
-        ── probes ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
-          ✗ api-http  failing  3s ago  api: GET /health answered 500
-        ── log ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────
-          13:59:53  a new request tag=v1.6.0
-          13:59:53  warning: healing: api is not running
-          13:59:53  error: held: the rollback failed, and what is said of it is longer than a narrow terminal is wide
+            steadfast                                                                                                       14:00:03
+            shop  rolling back: to v1.5.0, step 3 of 5
+              step       ████████████████░░░░░░░░░░░░░░░░░░░░░░░░  3 of 5
+            ── rollback 12, begun 9s ago, by steadfast ─────────────────────────────────────────────────────────────────────────────
+              ✓ done          135ms  create api-1 from 01537f435b1b
+              ✓ done           2.4s  stop api (c7aa851d3bc1), by force after 10 s
+              > now              7s  start api (new api-1)
+              · next                 wait until api is healthy, at most 60 s
+              ·                      remove c7aa851d3bc1
+              because    api failed for 5m: GET /health answered 500 (operation 12, by steadfast)
+              failing    api (critical, probe api-http): GET /health answered 500
+              next       start api (new api-1)
+              rollback   not now: a rollback is under way
+              runs       v1.6.0 (generation 3), on trial since 2m 13s ago
+              asked for  v1.6.0, 2m 25s ago
+            ── services ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+              ! api  running, unhealthy  2m 13s  registry.example/shop/api:v1.6.0
+              ✓ web  running, healthy    1h 59m  registry.example/shop/web:v1.5.0
+            ── probes ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+              ✗ api-http  failing  3s ago  api: GET /health answered 500
+            ── log ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+              13:59:53  a new request tag=v1.6.0
+              13:59:53  warning: healing: api is not running
+              13:59:53  error: held: the rollback failed, and what is said of it is longer than a narrow terminal is wide
 
 
 
@@ -262,8 +262,8 @@ fn rolling_back_step_by_step() {
 
 
 
-        q end   ? keys                                                              containers seen 10s ago, before the rollback
-    "#]],
+            q end   ? keys                                                              containers seen 10s ago, before the rollback
+        "#]],
     );
     check(
         "rolling back",

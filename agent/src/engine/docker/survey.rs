@@ -16,6 +16,8 @@ use crate::engine::survey::{Origin, Sighting};
 use crate::engine::tar::BLOCK;
 use crate::engine::{EngineError, labels};
 
+/// How an image is named by its id.
+const BY_ID: &str = "sha256:";
 /// The most of a file that is read out of a container: a script that starts a service is shorter.
 const LONGEST_SCRIPT: usize = 64 * 1024;
 
@@ -26,13 +28,25 @@ impl DockerEngine {
         for summary in self.list(labels::PROJECT.to_owned()).await? {
             let id = summary.id.unwrap_or_default();
             // One that has gone since it was listed is not there.
-            if let Some(seen) = self.inspect(&id).await? {
-                all.extend(sighting(seen));
+            if let Some(mut seen) = self.inspect(&id).await?.and_then(sighting) {
+                if seen.image.starts_with(BY_ID) {
+                    seen.image = self.name_of(seen.image).await?;
+                }
+                all.push(seen);
             }
         }
         let order = |s: &Sighting| (s.origin.project.clone(), s.service.clone(), s.name.clone());
         all.sort_by_key(order);
         Ok(all)
+    }
+
+    /// What an image is called that a container was made of by its id, as this agent makes them; its id where it has no
+    /// name. A tag that moves says less than any other.
+    async fn name_of(&self, id: String) -> Result<String, EngineError> {
+        let image = self.inspect_image(&id).await?;
+        let mut names = image.and_then(|image| image.repo_tags).unwrap_or_default();
+        names.sort_by_key(|name| name.ends_with(":latest"));
+        Ok(names.into_iter().next().unwrap_or(id))
     }
 
     /// Whether there is a file, or a directory, of that name in a container, which need not run.
