@@ -63,6 +63,10 @@ pub enum Bug {
     EditIsOverwritten,
     /// 8: what goes back leaves the files as the bad release has them.
     FilesStayBehind,
+    /// 8: a file that a release has brought stays when it is left.
+    NewFilesStay,
+    /// 8: a container that reads a file again by a restart or a signal gets none.
+    ReaderIsNotTold,
     /// 8: the new container of a service with data starts before the old one stops.
     TwoWriters,
     /// 8: a new image gets at data without a question.

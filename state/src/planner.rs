@@ -235,7 +235,9 @@ impl<'a> Planner<'a> {
     /// Once the old containers have stopped, and before any new one starts: so also what takes it back has the files
     /// there again before the old ones go on.
     fn put_files(&self) -> Option<Step> {
-        let changes = self.ground.files.to_vec();
+        let mut changes = self.ground.files.to_vec();
+        changes.retain(|change| !change.is_only_read());
+        changes.retain(|change| change.to.is_some() || !bug::is(Bug::NewFilesStay));
         (!changes.is_empty() && !bug::is(Bug::FilesStayBehind)).then_some(Step::PutFiles { changes })
     }
 

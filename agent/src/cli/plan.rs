@@ -265,11 +265,14 @@ mod tests {
 
     #[test]
     fn what_fails_is_said() {
-        check("failing", &expect![[r#"
+        check(
+            "failing",
+            &expect![[r#"
             shop: nothing to do yet
               waits for 3m10s more of failure: v1.6.0 (generation 3) fails, and then comes a
               rollback to v1.5.0 (generation 2)
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]

@@ -10,7 +10,7 @@ use config::env_file::differing;
 use state::desired::EnvWish;
 use state::files::{
     FileChange, OnDisk, Placed, ReleaseFile, ReleaseFiles, Role, paths_of, placed_as_seen, put_already,
-    to_put, version_in,
+    read_as_it_is, to_put, version_in,
 };
 use state::name::Digest;
 use state::record::{Change, Standing};
@@ -139,6 +139,13 @@ impl Stack {
 
     /// What has to be put so that a release is there whole.
     pub(super) fn files_to_put(&self, wanted: &ReleaseFiles) -> Vec<FileChange> {
+        let mut changes = self.files_to_read(wanted);
+        changes.retain(|change| !change.is_only_read());
+        changes
+    }
+
+    /// Likewise, and what is left alone of what containers read again: they read it as it is.
+    pub(super) fn files_to_read(&self, wanted: &ReleaseFiles) -> Vec<FileChange> {
         let (mut own, placed) = (self.own_files(), self.placed());
         let before = self.record.current().map(|current| &current.files);
         let known = own.keys().chain(placed.keys());
@@ -152,11 +159,12 @@ impl Stack {
                 .and_modify(|file| file.content.clone_from(is));
         }
         let mut changes = to_put(wanted, &own, &placed, &disk);
-        changes.extend(
-            before
-                .into_iter()
-                .flat_map(|before| put_already(wanted, before, &disk)),
-        );
+        if let Some(before) = before {
+            changes.extend(put_already(wanted, before, &disk));
+            let put: BTreeSet<PathBuf> = changes.iter().map(|change| change.path.clone()).collect();
+            let left = read_as_it_is(wanted, before, &disk).into_iter();
+            changes.extend(left.filter(|change| !put.contains(&change.path)));
+        }
         for change in &mut changes {
             let written = self.edges.files.written(&change.path);
             let since = self.others_since.get(&change.path).copied();
@@ -207,7 +215,8 @@ impl Stack {
     }
 
     /// Since when each file is another one than that of what runs: who was started since may have read any version that
-    /// was there, and the file itself tells of the last one alone.
+    /// was there, and the file itself tells of the last one alone. Of what was so before the agent was started nobody knows
+    /// since when.
     pub(super) fn note_others(&mut self) {
         let Some(files) = self.record.current().map(|current| &current.files) else {
             return;
@@ -218,13 +227,15 @@ impl Stack {
                     self.others_since.remove(path);
                 }
                 Some(_) => {
-                    if let Some(at) = self.edges.files.written(path) {
+                    let written = self.edges.files.written(path);
+                    if let Some(at) = written.map(|at| if self.others_noted { at } else { i64::MIN }) {
                         self.others_since.entry(path.clone()).or_insert(at);
                     }
                 }
                 None => {}
             }
         }
+        self.others_noted = true;
     }
 
     /// The env file, where the request in force pins it.

@@ -172,6 +172,8 @@ pub struct Stack {
     disk: OnDisk,
     /// Since when a file is another one than that of what runs, in milliseconds of the wall clock.
     others_since: BTreeMap<PathBuf, i64>,
+    /// Whether it was looked for them since the agent was started.
+    others_noted: bool,
     /// The files that are not as the release has them that runs, in words; and when they may be put again.
     file_drift: Vec<String>,
     files_put: Option<(Backoff, Moment)>,
@@ -303,6 +305,7 @@ impl Stack {
             looked: None,
             disk: OnDisk::new(),
             others_since: BTreeMap::new(),
+            others_noted: false,
             file_drift: Vec::new(),
             files_put: None,
             fetching: Fetching::default(),
@@ -986,8 +989,10 @@ impl Stack {
             return Requeue(next.max(Duration::from_millis(20)));
         }
         for healing in self.healing.values() {
-            if !self.drift.is_empty() {
-                due(now.until(&healing.not_before).max(AGAIN));
+            let left = now.until(&healing.not_before);
+            // What is due already waits for something else, which wakes by itself.
+            if !self.drift.is_empty() && !left.is_zero() {
+                due(left.max(AGAIN));
             }
         }
         if !self.drift.is_empty() {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
+use crate::bug::{self, Bug};
 use crate::drift::Drift;
 use crate::files::{Compared, FileChange, Role, Signal};
 use crate::name::ServiceName;
@@ -29,7 +30,8 @@ impl<'a> Planner<'a> {
             })
         };
         let stay = self.stay(drift, changes).into_iter();
-        stay.filter(|detail| restarts(detail)).collect()
+        stay.filter(|detail| restarts(detail) && !bug::is(Bug::ReaderIsNotTold))
+            .collect()
     }
 
     /// What runs on without a restart, and gets signals; each with those.
@@ -44,7 +46,7 @@ impl<'a> Planner<'a> {
         };
         let stay = self.stay(drift, changes).into_iter();
         stay.map(|detail| (detail, signals(detail)))
-            .filter(|(_, signals)| !signals.is_empty())
+            .filter(|(_, signals)| !signals.is_empty() && !bug::is(Bug::ReaderIsNotTold))
             .collect()
     }
 
@@ -99,7 +101,7 @@ impl<'a> Planner<'a> {
     pub(super) fn reads_other_files(&self, service: &ServiceName) -> bool {
         let spec = self.wanted.spec.services.get(service);
         let mut sources = spec.into_iter().flat_map(ServiceSpec::host_paths);
-        sources.any(|source| self.ground.files.iter().any(|file| is_seen(file, source)))
+        sources.any(|source| self.ground.files.iter().any(|file| is_read(file, source)))
     }
 
     fn compared(&self, detail: &ContainerDetail) -> Option<Step> {
@@ -136,6 +138,10 @@ impl<'a> Planner<'a> {
 }
 
 fn is_seen(file: &FileChange, source: &Path) -> bool {
+    is_read(file, source) && !file.is_only_read()
+}
+
+fn is_read(file: &FileChange, source: &Path) -> bool {
     file.role == Role::Tracked && !file.action.is_recreate() && file.path.starts_with(source)
 }
 

@@ -34,7 +34,7 @@ const fn proof(bug: Bug, invariant: u32, seed: u64, breaks: &'static str) -> Pro
 }
 
 /// All of them, by invariant.
-const PROOFS: [Proof; 60] = [
+const PROOFS: [Proof; 62] = [
     proof(
         Bug::OwnerIsNotAsked,
         1,
@@ -198,6 +198,18 @@ const PROOFS: [Proof; 60] = [
         8,
         20,
         "what goes back leaves the files as the bad release has them",
+    ),
+    proof(
+        Bug::NewFilesStay,
+        8,
+        69,
+        "a file that a release has brought stays when it is left",
+    ),
+    proof(
+        Bug::ReaderIsNotTold,
+        8,
+        13,
+        "a container that reads a file again by a restart or a signal gets none",
     ),
     proof(
         Bug::TwoWriters,

@@ -120,6 +120,7 @@ impl World {
                 config: config_of(once.spec),
                 misled: None,
                 conf: None,
+                parts: Vec::new(),
                 hash: None,
                 operation: Some(once.operation),
                 oneoff: true,

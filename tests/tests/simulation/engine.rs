@@ -27,7 +27,7 @@ use crate::laws::Call;
 use crate::points;
 use crate::repository;
 use crate::story::IDENTITY;
-use crate::world::{Container, World};
+use crate::world::{Container, World, parts};
 
 /// The least that it takes to hear of a container's end.
 const AWAITS: Duration = Duration::from_millis(10);
@@ -64,7 +64,7 @@ impl Simulated {
         let spins = {
             let mut world = lock(&self.world);
             world.settle(self.clocks.elapsed());
-            world.asks_too_much()
+            world.asks_too_much(name)
         };
         if spins {
             std::future::pending::<()>().await;
@@ -239,6 +239,7 @@ fn create(world: &mut World, new: &NewContainer<'_>) -> Result<ContainerId, Engi
         config: config_of(new.spec),
         misled: misled(new.spec),
         conf: None,
+        parts: Vec::new(),
         hash: Some(new.spec_hash.clone()),
         operation: Some(new.operation),
         oneoff: false,
@@ -476,11 +477,13 @@ impl Engine for Simulated {
     async fn signal(&self, id: &ContainerId, _: Signal) -> Result<(), EngineError> {
         self.change(Call::Signal(id), |world| {
             let conf = world.files.get(Path::new(CONF)).cloned();
+            let read = parts(&world.files);
             let known = world.containers.get_mut(id);
             let container = known.ok_or_else(|| not_found("signal container", id.short()))?;
             // Who has a configuration reads it again.
             if container.runs() && container.conf.is_some() {
                 container.conf = conf;
+                container.parts = read;
             }
             Ok(())
         })

@@ -18,7 +18,7 @@ use state::step::Step;
 use crate::edges::{Clocks, Files, Shared, lock};
 use crate::engine::{config_of, misled};
 use crate::laws::{Call, SERVICES};
-use crate::world::{Behaviour, Container, World};
+use crate::world::{Behaviour, Container, Tracking, World};
 
 /// The tags of the story.
 pub(crate) const TAGS: [&str; 6] = ["v1", "v2", "v3", "v4", "v5", "v6"];
@@ -176,6 +176,8 @@ pub(crate) const DESIRED: &str = "/etc/steadfast/desired.toml";
 pub(crate) const ENV: &str = "/srv/shop/.env";
 /// What web is configured by: a tracked file that it has mounted.
 pub(crate) const CONF: &str = "/srv/shop/web.conf";
+/// A directory beside it, which is tracked in some stories, and mounted too.
+pub(crate) const PARTS: &str = "/srv/shop/web.d";
 pub(crate) const COMPOSE: &str = "/srv/shop/compose.yaml";
 
 pub(crate) const COMPOSE_TEXT: &str = r#"
@@ -234,6 +236,23 @@ pub(crate) fn write_conf(world: &mut World, version: u64) {
         _ => "good",
     };
     world.write(CONF, format!("version {version} is {finds}"));
+}
+
+/// Files come to web's directory, are written to, and go.
+fn edit_parts(world: &mut World) {
+    for name in ["a", "deep/b", "c"] {
+        let path = format!("{PARTS}/{name}.conf");
+        match world.dice.number(0..6) {
+            0 => world.unlink(&path),
+            version @ 1..3 => world.write(&path, format!("part {version}")),
+            _ => {}
+        }
+    }
+}
+
+/// The Compose file of a stack whose web is configured like that.
+pub(crate) fn compose(tracking: Tracking) -> String {
+    COMPOSE_TEXT.replace(Tracking::File.mounts(), tracking.mounts())
 }
 
 /// Makes the images: on this host, only in the registry, or nowhere.
@@ -485,6 +504,7 @@ fn make_by_compose(
         config: config_of(spec),
         misled: misled(spec),
         conf: None,
+        parts: Vec::new(),
         hash: None,
         operation: None,
         oneoff: false,
@@ -551,6 +571,7 @@ fn foreign(name: &str, project: Option<&str>, image: ImageId) -> Container {
         config: Digest::of(b"theirs"),
         misled: None,
         conf: None,
+        parts: Vec::new(),
         hash: None,
         operation: None,
         oneoff: false,
@@ -680,6 +701,10 @@ fn any_act(world: &mut World) -> Act {
     if world.sources.is_some() && world.dice.in_thousand(20) {
         return Act::Order(ActKind::RestoreEnv);
     }
+    // What these stories are about.
+    if world.tracking.is_other() && world.dice.in_thousand(150) {
+        return Act::EditConf;
+    }
     world.dice.weighted(&ACTS)
 }
 
@@ -726,6 +751,9 @@ pub(crate) fn act(
         Act::EditConf => {
             let versions = if world.sources.is_some() { 0..5 } else { 0..4 };
             let version = world.dice.number(versions);
+            if world.tracking == Tracking::Directory {
+                edit_parts(world);
+            }
             write_conf(world, version);
             Consequence::Files
         }

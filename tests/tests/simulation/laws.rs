@@ -22,6 +22,7 @@ use state::step::{Step, Target};
 
 use crate::world::{Behaviour, Container, World};
 use blame::still_has;
+use files::reads_otherwise;
 
 /// After so many events the journal of an open operation is replayed.
 const REPLAYED_EVERY: usize = 8;
@@ -769,7 +770,8 @@ impl World {
             let differs = reach.is_empty()
                 || reach.into_iter().any(|service| {
                     let service: ServiceName = service.parse().expect("a name");
-                    current.hashes.get(&service) != target.hashes.get(&service)
+                    reads_otherwise(&service, current, target)
+                        || current.hashes.get(&service) != target.hashes.get(&service)
                 });
             if !differs {
                 let words = format!(
@@ -897,7 +899,8 @@ fn failed_as_before(open: &OpenOperation, before: &StackRecord, release: &Genera
         return false;
     };
     let hash = release.hashes.get(&service);
-    hash.is_some() && current.verdict == Verdict::Good && current.hashes.get(&service) == hash
+    let same = current.hashes.get(&service) == hash && !reads_otherwise(&service, current, release);
+    hash.is_some() && current.verdict == Verdict::Good && same
 }
 
 fn is_left(change: &Change) -> bool {

@@ -34,7 +34,7 @@ use crate::hand::{self, Act, Consequence};
 use crate::laws::Terms;
 use crate::repository::{self, Sources};
 use crate::scenes::{self, Cue};
-use crate::world::{Faults, World};
+use crate::world::{Faults, Tracking, World};
 
 pub(crate) const SECRET: &str = "hunter2-never-to-be-seen";
 pub(crate) const IDENTITY: &str = "agent-one";
@@ -89,7 +89,7 @@ impl Pace {
     }
 
     /// What is written in steadfast.toml.
-    fn settings(self, budget: u64, data: &Data, source: bool) -> String {
+    fn settings(self, budget: u64, data: &Data, source: bool, tracking: Tracking) -> String {
         let terms = match self {
             Self::Real => String::new(),
             Self::Brief => format!("{BRIEF}budget = {budget}\n"),
@@ -120,12 +120,9 @@ impl Pace {
         let settings = SETTINGS
             .replace("RESTORES", restores)
             .replace("COUNTS", counts)
-            .replace("STAYS", stays);
-        let (source, settings) = if source {
-            (SOURCE, settings.replace(TRACK, TRACK_CHECKED))
-        } else {
-            ("", settings)
-        };
+            .replace("STAYS", stays)
+            .replace("TRACK", tracking.settings());
+        let source = if source { SOURCE } else { "" };
         format!("{settings}{source}{terms}{database}{checks}")
     }
 }
@@ -142,11 +139,6 @@ const SOURCE: &str = r#"
 [stack.shop.source]
 git = "/srv/repository"
 "#;
-
-const TRACK: &str = "track = [\"web.conf\"]";
-/// In stories with a repository: what is drawn in all others stays as it was.
-const TRACK_CHECKED: &str =
-    "track = [{ path = \"web.conf\", service = \"web\", check = [\"web\", \"check-conf\"] }]";
 
 const MIGRATES: &str = r#"
 [stack.shop.database.migrations]
@@ -193,7 +185,7 @@ settle = "5s"
 directory = "/srv/shop"
 compose = ["compose.yaml"]
 env_file = ".env"
-track = ["web.conf"]
+TRACK
 
 [stack.shop.database]
 service = "db"
@@ -278,6 +270,12 @@ fn run_one(seed: u64, traced: bool) -> Outcome {
     if matches!(seed % 32, 25 | 26) {
         world.sources = Some(Sources::default());
     }
+    world.tracking = match seed % 32 {
+        5 => Tracking::Directory,
+        13 => Tracking::Restart,
+        21 => Tracking::Signal,
+        _ => Tracking::File,
+    };
     if seed % 32 == 7 {
         world.data.restores = RestoreBackup::Allow;
     }
@@ -319,14 +317,14 @@ pub(crate) struct Host {
 /// A host with the files of the stack and an agent that is not started, to which nothing happens by itself.
 pub(crate) fn host(shared: &Shared) -> Host {
     let text = {
-        let world = lock(shared);
-        let text = world
-            .pace
-            .settings(world.budget, &world.data, world.sources.is_some());
-        match world.track {
-            Some(track) => text.replace(TRACK, track),
-            None => text,
+        let mut world = lock(shared);
+        let source = world.sources.is_some();
+        if source {
+            world.tracking = Tracking::Checked;
         }
+        world
+            .pace
+            .settings(world.budget, &world.data, source, world.tracking)
     };
     let (settings, _) = config::settings::parse(Path::new("/etc/steadfast/steadfast.toml"), &text)
         .unwrap_or_else(|problems| panic!("{problems:?}"));
@@ -346,7 +344,7 @@ pub(crate) fn host(shared: &Shared) -> Host {
     });
     let compose = match &world.sources {
         Some(_) => Sources::compose(),
-        None => hand::COMPOSE_TEXT.to_owned(),
+        None => hand::compose(world.tracking),
     };
     world.write(hand::COMPOSE, compose);
     hand::write_conf(world, 0);

@@ -15,7 +15,7 @@ use state::stack_spec::RestartPolicy;
 use crate::commands::Commands;
 use crate::database::Data;
 use crate::dice::Dice;
-use crate::hand::CONF;
+use crate::hand::{CONF, PARTS};
 use crate::laws::Laws;
 use crate::points::Points;
 use crate::repository::Sources;
@@ -66,8 +66,62 @@ pub(crate) struct Container {
     pub(crate) misled: Option<String>,
     /// What it has read of its configuration, when it was started.
     pub(crate) conf: Option<Vec<u8>>,
+    /// Likewise, what lay in the directory beside it.
+    pub(crate) parts: Vec<Vec<u8>>,
     /// Stopped by somebody, so that a restarted engine leaves `unless-stopped` alone.
     pub(crate) stopped: bool,
+}
+
+/// How what web is configured by belongs to a release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tracking {
+    /// One file, and web is made anew for it.
+    File,
+    /// Likewise, but its check in web's image comes first.
+    Checked,
+    /// A directory beside it, too: files come and go.
+    Directory,
+    /// Web is started again for it.
+    Restart,
+    /// Web is told by a signal.
+    Signal,
+}
+
+impl Tracking {
+    /// Whether a story is about more than one file for which web is made anew.
+    pub(crate) const fn is_other(self) -> bool {
+        matches!(self, Self::Directory | Self::Restart | Self::Signal)
+    }
+
+    /// What is written in steadfast.toml.
+    pub(crate) const fn settings(self) -> &'static str {
+        match self {
+            Self::File => "track = [\"web.conf\"]",
+            Self::Checked => {
+                "track = [{ path = \"web.conf\", service = \"web\", check = [\"web\", \"check-conf\"] }]"
+            }
+            Self::Directory => "track = [\"web.conf\", \"web.d/\"]",
+            Self::Restart => "track = [{ path = \"web.conf\", action = \"restart\" }]",
+            Self::Signal => "track = [{ path = \"web.conf\", action = \"signal:HUP\" }]",
+        }
+    }
+
+    /// What web has mounted.
+    pub(crate) const fn mounts(self) -> &'static str {
+        match self {
+            Self::File | Self::Checked | Self::Restart => "[\"./web.conf:/etc/web.conf:ro\"]",
+            Self::Directory => "[\"./web.conf:/etc/web.conf:ro\", \"./web.d:/etc/web.d:ro\"]",
+            // Through a directory: a file that is mounted itself stays the old one.
+            Self::Signal => "[\".:/etc/web:ro\"]",
+        }
+    }
+}
+
+/// What lies in web's directory, by name.
+pub(crate) fn parts(files: &BTreeMap<PathBuf, Vec<u8>>) -> Vec<Vec<u8>> {
+    let below = files.iter().filter(|(path, _)| path.starts_with(PARTS));
+    let named = |(path, text): (&PathBuf, &Vec<u8>)| [path.as_os_str().as_encoded_bytes(), text].concat();
+    below.map(named).collect()
 }
 
 /// Whether web's check refuses this configuration.
@@ -128,8 +182,8 @@ pub(crate) struct World {
     pub(crate) registry: BTreeMap<String, ImageId>,
     /// Where releases are built from, in stories in which they are.
     pub(crate) sources: Option<Sources>,
-    /// What is tracked, in the stories in which that is something else.
-    pub(crate) track: Option<&'static str>,
+    /// How what web is configured by belongs to a release.
+    pub(crate) tracking: Tracking,
     pub(crate) keepers: BTreeSet<(StackName, ImageId)>,
     pub(crate) commands: Commands,
     pub(crate) files: BTreeMap<PathBuf, Vec<u8>>,
@@ -156,7 +210,7 @@ pub(crate) struct World {
     pub(crate) pruned_at: Option<Duration>,
     pub(crate) answers: Answers,
     /// How often the engine was asked, and in which minute how often.
-    asked: (u64, u64),
+    asked: (u64, BTreeMap<&'static str, u64>),
     /// How often something was changed through the engine by the agent.
     pub(crate) changes: u64,
     /// How often something but health was written to the ledger.
@@ -209,7 +263,7 @@ impl World {
             tags: BTreeMap::new(),
             registry: BTreeMap::new(),
             sources: None,
-            track: None,
+            tracking: Tracking::File,
             keepers: BTreeSet::new(),
             commands: Commands::default(),
             files: BTreeMap::new(),
@@ -226,7 +280,7 @@ impl World {
             reserve_is_used: false,
             pruned_at: None,
             answers: BTreeMap::new(),
-            asked: (0, 0),
+            asked: (0, BTreeMap::new()),
             changes: 0,
             writes: 0,
             let_go: None,
@@ -265,18 +319,21 @@ impl World {
     }
 
     /// Counts one call; more than a thousand in a minute are a spin.
-    pub(crate) fn asks_too_much(&mut self) -> bool {
+    pub(crate) fn asks_too_much(&mut self, call: &'static str) -> bool {
         let minute = self.now.as_secs() / 60;
         if self.asked.0 != minute {
-            self.asked = (minute, 0);
+            self.asked = (minute, BTreeMap::new());
         }
-        self.asked.1 += 1;
-        let spins = self.asked.1 > 1500;
-        if self.asked.1 == 1501 {
-            self.laws
-                .breaks(13, "the engine is asked more than 1500 times a minute");
+        *self.asked.1.entry(call).or_default() += 1;
+        let times = self.asked.1.values().sum::<u64>();
+        if times == 1501 {
+            let words = format!(
+                "the engine is asked more than 1500 times a minute: {:?}",
+                self.asked.1
+            );
+            self.laws.breaks(13, words);
         }
-        spins
+        times > 1500
     }
 
     /// So many seconds of the real pace, at this one.
@@ -306,6 +363,21 @@ impl World {
         }
         self.written.insert(path.into(), self.now);
         self.files.insert(path.into(), text);
+    }
+
+    /// Somebody takes a file away.
+    pub(crate) fn unlink(&mut self, path: &str) {
+        let Some(text) = self.files.get(Path::new(path)).cloned() else {
+            return;
+        };
+        // Written and removed at once: what counts of a write counts of this.
+        self.write(path, text);
+        let record = self.laws.record.as_ref();
+        let current = record.and_then(|record| record.current());
+        if current.is_some_and(|of| !of.files.contains_key(Path::new(path))) {
+            self.undone = Some(self.now);
+        }
+        self.files.remove(Path::new(path));
     }
 
     pub(crate) fn is_away(&self) -> bool {
@@ -450,6 +522,7 @@ impl World {
             container.stopped = false;
             let reads = container.service.as_str() == "web";
             container.conf = self.files.get(Path::new(CONF)).filter(|_| reads).cloned();
+            container.parts = if reads { parts(&self.files) } else { Vec::new() };
         }
         self.laws.no_two_writers(&self.containers);
         self.migrates_as_it_starts(id);

@@ -11,7 +11,7 @@ use super::{ROLLBACK, ask, asked_v1_in, give, good_v1, until, until_good};
 use crate::edges::lock;
 use crate::hand::{self, CONF, ENV};
 use crate::story::{Host, Pace, SECRET};
-use crate::world::{Behaviour, World};
+use crate::world::{Behaviour, Tracking, World};
 
 /// The level that api does not know.
 const BAD: u64 = 4;
@@ -193,17 +193,9 @@ pub(super) async fn directory() -> Result<Host, String> {
     const OLD: &str = "/srv/shop/web.d/old.conf";
     const NEW: &str = "/srv/shop/web.d/deep/new.conf";
     let mut world = World::new(3, Pace::Real);
-    world.track = Some("track = [\"web.conf\", \"web.d/\"]");
+    world.tracking = Tracking::Directory;
     let mut host = asked_v1_in(world);
-    let mounted = hand::COMPOSE_TEXT.replace(
-        "[\"./web.conf:/etc/web.conf:ro\"]",
-        "[\"./web.conf:/etc/web.conf:ro\", \"./web.d:/etc/web.d:ro\"]",
-    );
-    {
-        let mut world = lock(&host.world);
-        world.write(hand::COMPOSE, mounted);
-        world.write(OLD, "old");
-    }
+    lock(&host.world).write(OLD, "old");
     host.start();
     until_good(&host, "v1").await?;
     let web = lock(&host.world).named("shop-web-1");
@@ -248,7 +240,7 @@ pub(super) async fn directory() -> Result<Host, String> {
 /// Whoever reads a file again by a restart stays the same container, also where the release is left for it.
 pub(super) async fn restarted() -> Result<Host, String> {
     let mut world = World::new(3, Pace::Real);
-    world.track = Some("track = [{ path = \"web.conf\", action = \"restart\" }]");
+    world.tracking = Tracking::Restart;
     let mut host = asked_v1_in(world);
     host.start();
     until_good(&host, "v1").await?;
@@ -283,11 +275,8 @@ pub(super) async fn restarted() -> Result<Host, String> {
 /// Whoever reads a file again by a signal goes on, also where the release is left for it.
 pub(super) async fn signalled() -> Result<Host, String> {
     let mut world = World::new(3, Pace::Real);
-    world.track = Some("track = [{ path = \"web.conf\", action = \"signal:HUP\" }]");
+    world.tracking = Tracking::Signal;
     let mut host = asked_v1_in(world);
-    // Through a directory: a file that is mounted itself stays the old one.
-    let mounted = hand::COMPOSE_TEXT.replace("[\"./web.conf:/etc/web.conf:ro\"]", "[\".:/etc/web:ro\"]");
-    lock(&host.world).write(hand::COMPOSE, mounted);
     host.start();
     until_good(&host, "v1").await?;
     let web = |host: &Host| {

@@ -7,16 +7,24 @@ use std::time::Duration;
 use state::desired::EnvWish;
 use state::files::{paths_of, version_in};
 use state::journal::{Kind, OpenOperation};
-use state::name::Digest;
+use state::name::{Digest, ServiceName};
 use state::record::{Answer, Ask, Change, StackRecord, Standing};
 use state::release::Generation;
 
 use super::Call;
-use crate::hand::{CONF, DESIRED, ENV};
-use crate::world::{World, is_refused};
+use crate::hand::{CONF, DESIRED, ENV, PARTS};
+use crate::world::{World, is_refused, parts};
 
 /// How long files are quiet before they are a request, in every story.
 const QUIET: Duration = Duration::from_secs(5);
+
+/// Whether a service is configured otherwise in these generations, by whatever it reads.
+pub(super) fn reads_otherwise(service: &ServiceName, one: &Generation, other: &Generation) -> bool {
+    let all = one.files.keys().chain(other.files.keys());
+    let mut of_web = all.filter(|path| path.as_path() == Path::new(CONF) || path.starts_with(PARTS));
+    service.as_str() == "web"
+        && of_web.any(|path| version_in(&one.files, path) != version_in(&other.files, path))
+}
 
 impl World {
     /// The agent is about to put a file. `is_kept`: whether what is there can be had from the state directory.
@@ -154,7 +162,8 @@ impl World {
             let unseen = self
                 .undone
                 .is_some_and(|at| c.started.is_none_or(|started| started <= at));
-            ours && !unseen && c.conf.as_ref() != self.files.get(Path::new(crate::hand::CONF))
+            let reads = c.conf.as_ref() == self.files.get(Path::new(CONF)) && c.parts == parts(&self.files);
+            ours && !unseen && !reads
         });
         if let Some(container) = stale {
             let words = format!(
