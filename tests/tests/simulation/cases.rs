@@ -66,6 +66,14 @@ pub(crate) fn trials() -> Vec<Trial> {
             "a_container_that_gets_a_signal_for_a_file_goes_on",
             files::signalled,
         ),
+        case(
+            "what_is_edited_while_it_is_left_is_read_as_it_is",
+            files::edited_while_left,
+        ),
+        case(
+            "what_was_read_before_a_restart_of_the_agent_is_not_known",
+            files::read_before_a_restart,
+        ),
         case("what_a_person_has_put_back_is_asked_for", files::given),
     ]
 }

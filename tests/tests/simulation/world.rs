@@ -130,6 +130,14 @@ pub(crate) fn is_refused(conf: &[u8]) -> bool {
 }
 
 impl Container {
+    /// A process that starts reads what it is configured by.
+    fn reads(&mut self, files: &BTreeMap<PathBuf, Vec<u8>>) {
+        if self.service.as_str() == "web" {
+            self.conf = files.get(Path::new(CONF)).cloned();
+            self.parts = parts(files);
+        }
+    }
+
     pub(crate) fn runs(&self) -> bool {
         self.state.is_running()
     }
@@ -435,6 +443,7 @@ impl World {
         if again {
             container.restarts += 1;
             container.started = Some(now);
+            container.reads(&self.files);
         } else {
             container.state = ContainerState::Exited(Some(code));
             container.started = None;
@@ -520,9 +529,7 @@ impl World {
             container.started = Some(now);
             container.first_started.get_or_insert(now);
             container.stopped = false;
-            let reads = container.service.as_str() == "web";
-            container.conf = self.files.get(Path::new(CONF)).filter(|_| reads).cloned();
-            container.parts = if reads { parts(&self.files) } else { Vec::new() };
+            container.reads(&self.files);
         }
         self.laws.no_two_writers(&self.containers);
         self.migrates_as_it_starts(id);

@@ -272,6 +272,87 @@ pub(super) async fn restarted() -> Result<Host, String> {
     Ok(host)
 }
 
+/// A stack with a web that is restarted for its file, and a second version of that which is good.
+async fn good_twice_restarted() -> Result<Host, String> {
+    let mut world = World::new(3, Pace::Real);
+    world.tracking = Tracking::Restart;
+    let mut host = asked_v1_in(world);
+    host.start();
+    until_good(&host, "v1").await?;
+    edit_conf(&host, 2);
+    until(&host, "the edit is good", |host| {
+        let record = host.record();
+        record.operation.is_none() && record.good().count() == 2
+    })
+    .await?;
+    Ok(host)
+}
+
+/// Somebody writes and is not done, until this is so.
+async fn write_until(host: &Host, is: impl Fn(&Host) -> bool) -> Result<(), String> {
+    for turn in 0..60 {
+        lock(&host.world).write(CONF, format!("draft {turn}"));
+        host.tell_files();
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        if is(host) {
+            return Ok(());
+        }
+    }
+    Err(String::from("it does not come to its end while somebody writes"))
+}
+
+/// Theirs again, as it was before they began, and put back by the agent: web has what is there.
+async fn until_web_has_the_first(host: &Host) -> Result<(), String> {
+    edit_conf(host, 2);
+    until(host, "the file is put back, and web has it", |host| {
+        let there = text(host, CONF) == "version 0 is good";
+        there && read_by_web(host) == b"version 0 is good" && host.record().operation.is_none()
+    })
+    .await
+}
+
+fn read_by_web(host: &Host) -> Vec<u8> {
+    let world = lock(&host.world);
+    let web = world.named("shop-web-1").and_then(|id| world.containers.get(&id));
+    web.and_then(|web| web.conf.clone()).unwrap_or_default()
+}
+
+/// A release is left while somebody edits a file that web has in another version: web reads what is there, so that it is
+/// known to have read it when that is put back.
+pub(super) async fn edited_while_left() -> Result<Host, String> {
+    let host = good_twice_restarted().await?;
+    drop(host.ask(ROLLBACK));
+    write_until(&host, |host| {
+        let record = host.record();
+        matches!(record.standing, Standing::Quarantined(_)) && record.operation.is_none()
+    })
+    .await?;
+    is_so(read_by_web(&host).starts_with(b"draft"), "web has what was left")?;
+    until_web_has_the_first(&host).await?;
+    Ok(host)
+}
+
+/// Since when the disk has another version than what runs is not known to an agent that was just started: whoever may have
+/// read one reads again.
+pub(super) async fn read_before_a_restart() -> Result<Host, String> {
+    let mut host = good_twice_restarted().await?;
+    drop(host.ask(ROLLBACK));
+    until_left(&host).await?;
+    let web = lock(&host.world).named("shop-web-1").ok_or("there is no web")?;
+    {
+        let mut world = lock(&host.world);
+        world.write(CONF, "draft");
+        world.exits(&web, 137);
+    }
+    let began = tokio::time::Instant::now();
+    write_until(&host, |_| began.elapsed() > Duration::from_secs(20)).await?;
+    is_so(read_by_web(&host) == b"draft", "web has not read the first draft")?;
+    host.end_agent(true).await;
+    host.start();
+    until_web_has_the_first(&host).await?;
+    Ok(host)
+}
+
 /// Whoever reads a file again by a signal goes on, also where the release is left for it.
 pub(super) async fn signalled() -> Result<Host, String> {
     let mut world = World::new(3, Pace::Real);
