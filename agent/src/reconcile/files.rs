@@ -1,7 +1,7 @@
 //! The operator's files: which version of each is meant, what is kept of it, and what has to be put so that the disk has
 //! the release that runs, whole.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -28,6 +28,15 @@ const NAMED: usize = 8;
 
 /// Who has left the files alone for so long is not fought with.
 const PATIENCE: Duration = Duration::from_secs(5 * 60);
+
+/// Since when files are others than those of what runs.
+#[derive(Debug, Default)]
+pub(super) struct Others {
+    /// In milliseconds of the wall clock.
+    since: BTreeMap<PathBuf, i64>,
+    /// Whether it was looked for them since the agent was started.
+    noted: bool,
+}
 
 impl Stack {
     /// Takes away what was laid out for checks that nobody waits for any more.
@@ -167,7 +176,7 @@ impl Stack {
         }
         for change in &mut changes {
             let written = self.edges.files.written(&change.path);
-            let since = self.others_since.get(&change.path).copied();
+            let since = self.others.since.get(&change.path).copied();
             change.written = since.into_iter().chain(written).min();
         }
         changes
@@ -224,18 +233,18 @@ impl Stack {
         for path in paths_of(files, self.disk.keys()) {
             match self.disk.get(path) {
                 Some(is) if version_in(files, path) == Some(is.as_ref()) => {
-                    self.others_since.remove(path);
+                    self.others.since.remove(path);
                 }
                 Some(_) => {
                     let written = self.edges.files.written(path);
-                    if let Some(at) = written.map(|at| if self.others_noted { at } else { i64::MIN }) {
-                        self.others_since.entry(path.clone()).or_insert(at);
+                    if let Some(at) = written.map(|at| if self.others.noted { at } else { i64::MIN }) {
+                        self.others.since.entry(path.clone()).or_insert(at);
                     }
                 }
                 None => {}
             }
         }
-        self.others_noted = true;
+        self.others.noted = true;
     }
 
     /// The env file, where the request in force pins it.

@@ -21,7 +21,6 @@ mod source;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -64,6 +63,7 @@ use crate::source::Repository;
 use crate::took::Took;
 use crate::watch::Settled;
 
+use files::Others;
 pub use health::Answered;
 pub use inbox::{Heard, Inbox, Nudge, Nudges};
 use orders::Called;
@@ -170,10 +170,8 @@ pub struct Stack {
     looked: Option<Look>,
     /// What was on the disk then, whoever has put it there.
     disk: OnDisk,
-    /// Since when a file is another one than that of what runs, in milliseconds of the wall clock.
-    others_since: BTreeMap<PathBuf, i64>,
-    /// Whether it was looked for them since the agent was started.
-    others_noted: bool,
+    /// Since when files are others than those of what runs.
+    others: Others,
     /// The files that are not as the release has them that runs, in words; and when they may be put again.
     file_drift: Vec<String>,
     files_put: Option<(Backoff, Moment)>,
@@ -304,8 +302,7 @@ impl Stack {
             inputs: None,
             looked: None,
             disk: OnDisk::new(),
-            others_since: BTreeMap::new(),
-            others_noted: false,
+            others: Others::default(),
             file_drift: Vec::new(),
             files_put: None,
             fetching: Fetching::default(),
