@@ -65,8 +65,10 @@ pub enum Bug {
     FilesStayBehind,
     /// 8: a file that a release has brought stays when it is left.
     NewFilesStay,
-    /// 8: a container that reads a file again by a restart or a signal gets none.
+    /// 8: a container that reads a file again by a restart is not restarted.
     ReaderIsNotTold,
+    /// 8: a container that reads a file again by a signal gets none.
+    SignalIsNotSent,
     /// 8: the new container of a service with data starts before the old one stops.
     TwoWriters,
     /// 8: a new image gets at data without a question.

@@ -170,12 +170,6 @@ impl FileChange {
             && since.is_none_or(|(started, written)| started + SLACK_MS >= written)
     }
 
-    /// Whether there is nothing to put: containers read what is there, whatever it is.
-    #[must_use]
-    pub fn is_only_read(&self) -> bool {
-        self.from == self.to
-    }
-
     /// What takes it back.
     #[must_use]
     pub fn back(&self) -> Self {
@@ -326,30 +320,6 @@ pub fn put_already(wanted: &ReleaseFiles, before: &ReleaseFiles, disk: &OnDisk) 
             theirs: false,
             gives_back: false,
             action: action_in(wanted, path),
-            written: None,
-        })
-    };
-    disk.iter().filter_map(change).collect()
-}
-
-/// What somebody is just editing of what containers read again by themselves: it is left alone, and is neither what the
-/// release before (`before`) has, which they have read, nor what this one has. They read it as it is, as one that is made
-/// anew would.
-pub fn read_as_it_is(wanted: &ReleaseFiles, before: &ReleaseFiles, disk: &OnDisk) -> Vec<FileChange> {
-    let change = |(path, is): (&PathBuf, &Option<Digest>)| {
-        let (from, to) = (version_in(before, path)?, version_in(wanted, path)?);
-        let action = action_in(wanted, path);
-        let role = wanted.get(path).map_or(Role::Tracked, |file| file.role);
-        let reads = role == Role::Tracked && !action.is_recreate() && from != to && is.as_ref() != to;
-        reads.then(|| FileChange {
-            path: path.clone(),
-            role,
-            from: is.clone(),
-            to: is.clone(),
-            owner: None,
-            theirs: true,
-            gives_back: false,
-            action,
             written: None,
         })
     };

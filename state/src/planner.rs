@@ -236,7 +236,6 @@ impl<'a> Planner<'a> {
     /// there again before the old ones go on.
     fn put_files(&self) -> Option<Step> {
         let mut changes = self.ground.files.to_vec();
-        changes.retain(|change| !change.is_only_read());
         changes.retain(|change| change.to.is_some() || !bug::is(Bug::NewFilesStay));
         (!changes.is_empty() && !bug::is(Bug::FilesStayBehind)).then_some(Step::PutFiles { changes })
     }

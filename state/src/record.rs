@@ -148,7 +148,7 @@ pub struct Act {
     pub by: Author,
     /// When.
     pub at: Moment,
-    /// `retry`, `rollback`, `pause` …
+    /// `retry`, `rollback` …, and behind a space what it was about: `pause for 2h`.
     pub what: String,
     /// `--reason`.
     pub why: Option<String>,

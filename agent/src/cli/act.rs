@@ -30,8 +30,9 @@ pub(super) async fn retry(common: &Common, order: Following) -> Outcome {
 pub(super) async fn rollback(common: &Common, order: Following, schema_fits: bool) -> Outcome {
     let daemon = Daemon::of(common);
     let status = look(&daemon, &order.stack).await?;
-    // Whoever has looked may know more than the daemon.
-    if !order.yes && !schema_fits && status.rollback.to.is_none() && operation::asks() {
+    // Where the daemon has a reason, it may look anew.
+    let nowhere_at_all = status.rollback.to.is_none() && status.rollback.why_not.is_none();
+    if !order.yes && nowhere_at_all && operation::asks() {
         return Err(nowhere(&status));
     }
     agreed(order.yes, &question::rollback(&status))?;
@@ -44,9 +45,8 @@ pub(super) async fn rollback(common: &Common, order: Following, schema_fits: boo
 
 /// Nobody is asked whether to do what cannot be done.
 fn nowhere(status: &Status) -> Failure {
-    let why = status.rollback.why_not.as_deref();
-    let why = why.unwrap_or("there is no earlier good generation");
-    Failure::new(5, format!("there is nothing to go back to: {}", printable(why))).way_out(format!(
+    let why = "there is nothing to go back to: there is no earlier good generation";
+    Failure::new(5, why).way_out(format!(
         "`steadfast status {}` says what can be done",
         status.stack
     ))

@@ -20,9 +20,10 @@ use tries::{Tries, in_vain};
 
 /// So long an input file may be wrong before waiting for it is given up.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// What keeps a wish waiting is known within this, or nobody is kept waiting for it: a file that was written is taken up
-/// when it has settled.
-const SOON: Duration = Duration::from_secs(4);
+/// Once a file has settled, what keeps a wish waiting is known within this, or nobody is kept waiting for it.
+const SOON: Duration = Duration::from_secs(2);
+/// And in no case for longer.
+const AT_MOST: Duration = Duration::from_secs(10);
 /// A daemon that was just restarted comes back within this.
 const RESTART: Duration = Duration::from_secs(30);
 /// So wide that what goes on is one line each time.
@@ -181,11 +182,13 @@ pub(super) async fn follow(daemon: &Daemon, stack: &str, goal: &Goal, wait: Wait
     }
 }
 
-/// Says what keeps a wish waiting, where that is known soon. Whoever asked does not wait for its end, and goes on with 0.
-pub(super) async fn soon(daemon: &Daemon, stack: &str, goal: &Goal) -> u8 {
+/// Says what keeps a wish waiting, where that is known soon; files are taken up when they were quiet for `settle`. Whoever
+/// asked does not wait for its end, and goes on with 0.
+pub(super) async fn soon(daemon: &Daemon, stack: &str, goal: &Goal, settle: Duration) -> u8 {
     let begun = Instant::now();
+    let soon = (settle + SOON).min(AT_MOST);
     let mut seen: Option<Status> = None;
-    while let left = SOON.saturating_sub(begun.elapsed())
+    while let left = soon.saturating_sub(begun.elapsed())
         && !left.is_zero()
     {
         let look = async {

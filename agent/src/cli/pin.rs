@@ -1,6 +1,7 @@
 //! `steadfast pin`: a wish, written into desired.toml as its operator would have written it. The
-//! daemon is needed for `--wait` only; where one answers, it is said what keeps the wish waiting.
+//! daemon is needed for `--wait` only; where one answers, a person is told what keeps the wish waiting.
 
+use std::io::{self, IsTerminal as _};
 use std::path::Path;
 
 use config::compose::{self, Disk};
@@ -33,9 +34,11 @@ pub(super) fn run(common: &Common, pin: &Pin) -> Outcome {
     let is_new = before != after;
     output::print(&said(pin, path, is_new))?;
     if !pin.wait.wait {
-        if let Some(desired) = after {
+        // A script goes on.
+        if let Some(desired) = after.filter(|_| io::stderr().is_terminal()) {
             let goal = Goal::Wish(desired, is_new.then_some(asked));
-            return super::block_on(async { Ok(soon(&daemon, pin.stack.as_str(), &goal).await) });
+            let settle = settings.agent.settle;
+            return super::block_on(async { Ok(soon(&daemon, pin.stack.as_str(), &goal, settle).await) });
         }
         return Ok(0);
     }

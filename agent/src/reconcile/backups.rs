@@ -177,7 +177,8 @@ impl Stack {
 
     /// Whether such a database lies beside it, as far as that was looked at: what is not there is dropped without a word.
     fn lies_beside(&self, name: &str) -> Result<(), Refused> {
-        if self.beside_at.is_none() || self.beside.iter().any(|beside| beside.name.as_str() == name) {
+        let is_known = matches!(self.beside_at, Some((_, true)));
+        if !is_known || self.beside.iter().any(|beside| beside.name.as_str() == name) {
             return Ok(());
         }
         Err(Refused::new(

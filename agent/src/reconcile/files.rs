@@ -10,10 +10,11 @@ use config::env_file::differing;
 use state::desired::EnvWish;
 use state::files::{
     FileChange, OnDisk, Placed, ReleaseFile, ReleaseFiles, Role, paths_of, placed_as_seen, put_already,
-    read_as_it_is, to_put, version_in,
+    to_put, version_in,
 };
 use state::name::Digest;
 use state::record::{Change, Standing};
+use state::release::GenerationNumber;
 use state::time::Moment;
 
 use super::attend::End;
@@ -29,13 +30,13 @@ const NAMED: usize = 8;
 /// Who has left the files alone for so long is not fought with.
 const PATIENCE: Duration = Duration::from_secs(5 * 60);
 
-/// Since when files are others than those of what runs.
+/// Since when files are others than those of what runs, as far as somebody has looked.
 #[derive(Debug, Default)]
 pub(super) struct Others {
     /// In milliseconds of the wall clock.
     since: BTreeMap<PathBuf, i64>,
-    /// Whether it was looked for them since the agent was started.
-    noted: bool,
+    /// When it was last looked, and which generation ran then.
+    looked: Option<(i64, GenerationNumber)>,
 }
 
 impl Stack {
@@ -148,13 +149,6 @@ impl Stack {
 
     /// What has to be put so that a release is there whole.
     pub(super) fn files_to_put(&self, wanted: &ReleaseFiles) -> Vec<FileChange> {
-        let mut changes = self.files_to_read(wanted);
-        changes.retain(|change| !change.is_only_read());
-        changes
-    }
-
-    /// Likewise, and what is left alone of what containers read again: they read it as it is.
-    pub(super) fn files_to_read(&self, wanted: &ReleaseFiles) -> Vec<FileChange> {
         let (mut own, placed) = (self.own_files(), self.placed());
         let before = self.record.current().map(|current| &current.files);
         let known = own.keys().chain(placed.keys());
@@ -168,12 +162,11 @@ impl Stack {
                 .and_modify(|file| file.content.clone_from(is));
         }
         let mut changes = to_put(wanted, &own, &placed, &disk);
-        if let Some(before) = before {
-            changes.extend(put_already(wanted, before, &disk));
-            let put: BTreeSet<PathBuf> = changes.iter().map(|change| change.path.clone()).collect();
-            let left = read_as_it_is(wanted, before, &disk).into_iter();
-            changes.extend(left.filter(|change| !put.contains(&change.path)));
-        }
+        changes.extend(
+            before
+                .into_iter()
+                .flat_map(|before| put_already(wanted, before, &disk)),
+        );
         for change in &mut changes {
             let written = self.edges.files.written(&change.path);
             let since = self.others.since.get(&change.path).copied();
@@ -224,27 +217,33 @@ impl Stack {
     }
 
     /// Since when each file is another one than that of what runs: who was started since may have read any version that
-    /// was there, and the file itself tells of the last one alone. Of what was so before the agent was started nobody knows
-    /// since when.
+    /// was there, and the file itself tells of the last one alone, or, where it is gone, of none. It became another one after
+    /// the last look. What was so before this generation ran, or before the agent was started, nobody knows since when:
+    /// containers may have read it, and what the release before has.
     pub(super) fn note_others(&mut self) {
-        let Some(files) = self.record.current().map(|current| &current.files) else {
+        let Some(current) = self.record.current() else {
             return;
         };
-        for path in paths_of(files, self.disk.keys()) {
+        let looked = self.others.looked.filter(|(_, of)| *of == current.number);
+        let looked = looked.map_or(i64::MIN, |(at, _)| at);
+        let number = current.number;
+        if looked == i64::MIN {
+            self.others.since.clear();
+        }
+        for path in paths_of(&current.files, self.disk.keys()) {
             match self.disk.get(path) {
-                Some(is) if version_in(files, path) == Some(is.as_ref()) => {
+                Some(is) if version_in(&current.files, path) == Some(is.as_ref()) => {
                     self.others.since.remove(path);
                 }
                 Some(_) => {
-                    let written = self.edges.files.written(path);
-                    if let Some(at) = written.map(|at| if self.others.noted { at } else { i64::MIN }) {
-                        self.others.since.entry(path.clone()).or_insert(at);
-                    }
+                    let written = self.edges.files.written(path).unwrap_or(i64::MAX);
+                    let since = self.others.since.entry(path.clone());
+                    since.or_insert(written.min(looked));
                 }
                 None => {}
             }
         }
-        self.others.noted = true;
+        self.others.looked = Some((self.now().wall_ms, number));
     }
 
     /// The env file, where the request in force pins it.

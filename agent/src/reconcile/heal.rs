@@ -324,7 +324,7 @@ fn is_dead(drift: &Drift) -> bool {
 }
 
 /// The replica that a difference is about.
-fn slot(drift: &Drift) -> (ServiceName, u32) {
+pub(super) fn slot(drift: &Drift) -> (ServiceName, u32) {
     (drift.service().clone(), slot_number(drift))
 }
 

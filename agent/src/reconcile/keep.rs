@@ -48,11 +48,11 @@ impl Stack {
     pub(super) async fn see_beside(&mut self, now: &Moment) {
         let made_by_us = self.tool().is_some() || self.backup_settings().is_some() || self.has_backups();
         let reached = matches!(self.schema, Some(Known::Known(_)));
-        let lately = self.beside_at.as_ref().and_then(|at| now.since(at));
+        let lately = self.beside_at.as_ref().and_then(|(at, _)| now.since(at));
         if !made_by_us || !reached || lately.is_some_and(|age| age < LOOK_EVERY) {
             return;
         }
-        self.beside_at = Some(now.clone());
+        self.beside_at = Some((now.clone(), false));
         let Some(settings) = self.settings.database.clone() else {
             return;
         };
@@ -67,6 +67,7 @@ impl Stack {
         // What cannot be seen now is as it was.
         if let Ok(found) = self.edges.maintenance.copies(place, LOOK_WITHIN).await {
             self.beside = found;
+            self.beside_at = Some((now.clone(), true));
         }
         // For `plan`: nothing is decided by it.
         let size = self.edges.maintenance.size(place, LOOK_WITHIN).await;

@@ -64,6 +64,7 @@ use crate::took::Took;
 use crate::watch::Settled;
 
 use files::Others;
+use heal::slot;
 pub use health::Answered;
 pub use inbox::{Heard, Inbox, Nudge, Nudges};
 use orders::Called;
@@ -232,7 +233,7 @@ pub struct Stack {
     backups_at: Option<Moment>,
     /// What lies beside the database, when that was looked at, and what the database is called.
     beside: Vec<DatabaseCopy>,
-    beside_at: Option<Moment>,
+    beside_at: Option<(Moment, bool)>,
     database_name: Option<PgName>,
     /// How large it is.
     database_bytes: Option<u64>,
@@ -554,8 +555,8 @@ impl Stack {
             return Ok(Requeue(self.resync));
         }
         if self.is_paused() {
-            self.waits
-                .push(String::from("the end of the pause, or `steadfast resume`"));
+            let pause = String::from("the end of the pause, or `steadfast resume`");
+            self.waits.insert(0, pause);
             self.compare()?;
             self.look_past_the_pause().await?;
             return Ok(self.next_pass());
@@ -985,12 +986,13 @@ impl Stack {
             due(now.until(&pause.until));
             return Requeue(next.max(Duration::from_millis(20)));
         }
-        for healing in self.healing.values() {
-            let left = now.until(&healing.not_before);
-            // What is due already waits for something else, which wakes by itself.
-            if !self.drift.is_empty() && !left.is_zero() {
-                due(left.max(AGAIN));
-            }
+        // What is whole again is waited for by nobody, though its tries still count for a while.
+        for healing in self
+            .drift
+            .iter()
+            .filter_map(|drift| self.healing.get(&slot(drift)))
+        {
+            due(now.until(&healing.not_before).max(AGAIN));
         }
         if !self.drift.is_empty() {
             let at_work = self.sightings.at_work(&self.record, &self.seen, &now);

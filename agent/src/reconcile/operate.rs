@@ -52,7 +52,7 @@ impl Stack {
             return Ok(Err(Unplannable::NoFile(why)));
         }
         let mut files = match kind {
-            Kind::Deploy | Kind::Rollback => self.files_to_read(&wanted.files),
+            Kind::Deploy | Kind::Rollback => self.files_to_put(&wanted.files),
             Kind::Heal if self.may_have_others() => self.files_to_put(&wanted.files),
             Kind::Heal | Kind::Fetch | Kind::Backup | Kind::Restore => Vec::new(),
         };
@@ -60,9 +60,7 @@ impl Stack {
             // What is down is brought up all the same.
             files.retain(|file| self.can_put(&file.path).is_ok());
         }
-        let mut seen = files
-            .iter()
-            .filter(|file| file.role == Role::Tracked && !file.is_only_read());
+        let mut seen = files.iter().filter(|file| file.role == Role::Tracked);
         if let Err(why) = seen.try_for_each(|file| self.can_put(&file.path)) {
             return Ok(Err(Unplannable::NoFile(why)));
         }

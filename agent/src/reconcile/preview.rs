@@ -100,8 +100,10 @@ impl Stack {
             self.wish.clone(),
         ));
         let Snapshot { next, record, .. } = foreseen.await?.snapshot;
-        if let (None, Standing::Quarantined(number)) = (&next, record.standing) {
-            let stack = &self.settings.name;
+        let stack = &self.settings.name;
+        if let (None, Standing::Quarantined(number)) = (&next, record.standing)
+            && record.quarantine.iter().any(|q| q.generation == number)
+        {
             self.waits.push(format!(
                 "`steadfast retry {stack}`: what is asked for is in quarantine since generation {number} failed"
             ));

@@ -119,9 +119,18 @@ fn watched(snapshot: &Snapshot) -> Option<String> {
     let (Overall::Failing { .. }, Some(current)) = (overall, record.current) else {
         return None;
     };
-    let then = match snapshot.readiness.to {
-        Some(to) => format!("a rollback to {}", named(record, to)),
-        None => String::from("a hold, for there is nothing to go back to"),
+    if record.pause.is_some() {
+        return None;
+    }
+    let readiness = &snapshot.readiness;
+    let then = match (readiness.to, &readiness.why_not, &readiness.one_way) {
+        (Some(to), None, None) => format!("a rollback to {}", named(record, to)),
+        (Some(to), None, Some(_)) => format!(
+            "the question whether a backup of {} is gone back to",
+            named(record, to)
+        ),
+        (_, Some(why), _) => format!("a hold: {why}"),
+        (None, None, _) => String::from("a hold, for there is nothing to go back to"),
     };
     Some(format!(
         "{left} more of failure: {} fails, and then comes {then}",

@@ -134,30 +134,6 @@ fn what_is_there_already_is_put_back_where_the_release_is_taken_back() {
     assert_eq!(put_already(&wanted, &before, &disk("conf=3")), []);
 }
 
-#[test]
-fn what_somebody_is_just_editing_is_read_as_it_is_where_the_releases_have_other_versions() {
-    let restarted = |text: &str| {
-        let mut all = tracked(text, false);
-        for file in all.values_mut() {
-            file.action = Action::Restart;
-        }
-        all
-    };
-    let (before, wanted) = (restarted("conf=1 same=1"), restarted("conf=2 same=1"));
-    let read = |wanted: &ReleaseFiles, on_disk: &str| read_as_it_is(wanted, &before, &disk(on_disk));
-    let changes = read(&wanted, "conf=3 same=3");
-    let [change] = changes.as_slice() else {
-        panic!("{changes:?}")
-    };
-    assert!(
-        change.is_only_read() && change.path.ends_with("conf"),
-        "{change:?}"
-    );
-    // What is there already is compared; and a container that is made anew reads it anyway.
-    assert_eq!(read(&wanted, "conf=2 same=1"), []);
-    assert_eq!(read(&tracked("conf=2 same=1", false), "conf=3 same=3"), []);
-}
-
 /// `name=content` each, tracked, below a directory `d` of the release; or the same without it.
 fn tracked(text: &str, whole: bool) -> ReleaseFiles {
     let mut all = files(text);

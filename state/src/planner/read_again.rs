@@ -46,7 +46,7 @@ impl<'a> Planner<'a> {
         };
         let stay = self.stay(drift, changes).into_iter();
         stay.map(|detail| (detail, signals(detail)))
-            .filter(|(_, signals)| !signals.is_empty() && !bug::is(Bug::ReaderIsNotTold))
+            .filter(|(_, signals)| !signals.is_empty() && !bug::is(Bug::SignalIsNotSent))
             .collect()
     }
 
@@ -101,7 +101,7 @@ impl<'a> Planner<'a> {
     pub(super) fn reads_other_files(&self, service: &ServiceName) -> bool {
         let spec = self.wanted.spec.services.get(service);
         let mut sources = spec.into_iter().flat_map(ServiceSpec::host_paths);
-        sources.any(|source| self.ground.files.iter().any(|file| is_read(file, source)))
+        sources.any(|source| self.ground.files.iter().any(|file| is_seen(file, source)))
     }
 
     fn compared(&self, detail: &ContainerDetail) -> Option<Step> {
@@ -138,10 +138,6 @@ impl<'a> Planner<'a> {
 }
 
 fn is_seen(file: &FileChange, source: &Path) -> bool {
-    is_read(file, source) && !file.is_only_read()
-}
-
-fn is_read(file: &FileChange, source: &Path) -> bool {
     file.role == Role::Tracked && !file.action.is_recreate() && file.path.starts_with(source)
 }
 

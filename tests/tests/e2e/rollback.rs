@@ -49,6 +49,7 @@ fn good_then_bad_then_another_bad(engine: &Engine) -> Result<()> {
 
     unrelated_edit(&lab)?;
     another_bad(&lab)?;
+    is_told_what_waits(&lab)?;
 
     let said = lab.run(&["pin", &lab.name, "v3", "--wait"])?;
     ensure!(said.code == 0, "{said:?}");
@@ -94,6 +95,24 @@ fn another_bad(lab: &Lab) -> Result<()> {
     ensure!(back.gap.is_some_and(|gap| !gap.ran));
     let said = lab.run(&["status", &lab.name, "--exit-code"])?;
     ensure!(said.code == 1, "{said:?}");
+    Ok(())
+}
+
+/// Whoever pins what is in quarantine is told, without waiting for it, and also where nothing is begun for now.
+fn is_told_what_waits(lab: &Lab) -> Result<()> {
+    let said = lab.on_terminal(&["pin", &lab.name, "bad"], (80, 24))?.end(0)?;
+    ensure!(said.contains("in quarantine"), "{said:?}");
+    let words = ["pause", &lab.name, "--for", "5m", "--reason", "looking", "--yes"];
+    ensure!(lab.run(&words)?.code == 0);
+    let said = lab.on_terminal(&["pin", &lab.name, "crash"], (80, 24))?.end(0)?;
+    ensure!(said.contains("paused"), "{said:?}");
+    let words = "is in quarantine since generation";
+    lab.until("what keeps it after the pause is known", |s| {
+        s.state == State::Paused && s.waits.iter().any(|wait| wait.contains(words))
+    })?;
+    let said = lab.run(&["plan", &lab.name])?;
+    ensure!(said.answers("retry") && said.answers("quarantine"), "{said:?}");
+    ensure!(lab.run(&["resume", &lab.name, "--yes"])?.code == 0);
     Ok(())
 }
 

@@ -34,7 +34,7 @@ const fn proof(bug: Bug, invariant: u32, seed: u64, breaks: &'static str) -> Pro
 }
 
 /// All of them, by invariant.
-const PROOFS: [Proof; 62] = [
+const PROOFS: [Proof; 63] = [
     proof(
         Bug::OwnerIsNotAsked,
         1,
@@ -202,14 +202,20 @@ const PROOFS: [Proof; 62] = [
     proof(
         Bug::NewFilesStay,
         8,
-        69,
+        389,
         "a file that a release has brought stays when it is left",
     ),
     proof(
         Bug::ReaderIsNotTold,
         8,
         13,
-        "a container that reads a file again by a restart or a signal gets none",
+        "a container that reads a file again by a restart is not restarted",
+    ),
+    proof(
+        Bug::SignalIsNotSent,
+        8,
+        2709,
+        "a container that reads a file again by a signal gets none",
     ),
     proof(
         Bug::TwoWriters,

@@ -67,7 +67,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             files::signalled,
         ),
         case(
-            "what_is_edited_while_it_is_left_is_read_as_it_is",
+            "what_is_edited_while_it_is_left_is_read_once_it_is_put",
             files::edited_while_left,
         ),
         case(

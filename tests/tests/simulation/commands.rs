@@ -121,6 +121,7 @@ impl World {
                 misled: None,
                 conf: None,
                 parts: Vec::new(),
+                read_at: None,
                 hash: None,
                 operation: Some(once.operation),
                 oneoff: true,

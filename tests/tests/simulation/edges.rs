@@ -177,7 +177,9 @@ impl agent::files::Files for OfAgent {
     }
 
     fn written(&self, path: &Path) -> Option<i64> {
-        lock(&self.world).written.get(path).copied().map(millis)
+        let world = lock(&self.world);
+        let is_there = world.files.contains_key(path);
+        world.written.get(path).filter(|_| is_there).copied().map(millis)
     }
 
     fn put(&self, path: &Path, content: Option<&[u8]>, _: Option<FileOwner>) -> Result<(), PutError> {

@@ -2,7 +2,6 @@
 //! last; names are locks, repeats are done, and a request that was sent takes effect whoever listens.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,12 +21,11 @@ use tokio::io::AsyncWriteExt as _;
 
 use crate::commands::ExecCall;
 use crate::edges::{Clocks, Shared, kill, lock};
-use crate::hand::CONF;
 use crate::laws::Call;
 use crate::points;
 use crate::repository;
 use crate::story::IDENTITY;
-use crate::world::{Container, World, parts};
+use crate::world::{Container, World};
 
 /// The least that it takes to hear of a container's end.
 const AWAITS: Duration = Duration::from_millis(10);
@@ -240,6 +238,7 @@ fn create(world: &mut World, new: &NewContainer<'_>) -> Result<ContainerId, Engi
         misled: misled(new.spec),
         conf: None,
         parts: Vec::new(),
+        read_at: None,
         hash: Some(new.spec_hash.clone()),
         operation: Some(new.operation),
         oneoff: false,
@@ -476,14 +475,17 @@ impl Engine for Simulated {
 
     async fn signal(&self, id: &ContainerId, _: Signal) -> Result<(), EngineError> {
         self.change(Call::Signal(id), |world| {
-            let conf = world.files.get(Path::new(CONF)).cloned();
-            let read = parts(&world.files);
-            let known = world.containers.get_mut(id);
-            let container = known.ok_or_else(|| not_found("signal container", id.short()))?;
+            let World {
+                files,
+                containers,
+                now,
+                ..
+            } = world;
+            let container = containers.get_mut(id);
+            let container = container.ok_or_else(|| not_found("signal container", id.short()))?;
             // Who has a configuration reads it again.
             if container.runs() && container.conf.is_some() {
-                container.conf = conf;
-                container.parts = read;
+                container.reads(files, *now);
             }
             Ok(())
         })

@@ -68,6 +68,8 @@ pub(crate) struct Container {
     pub(crate) conf: Option<Vec<u8>>,
     /// Likewise, what lay in the directory beside it.
     pub(crate) parts: Vec<Vec<u8>>,
+    /// When it has read that.
+    pub(crate) read_at: Option<Duration>,
     /// Stopped by somebody, so that a restarted engine leaves `unless-stopped` alone.
     pub(crate) stopped: bool,
 }
@@ -131,8 +133,9 @@ pub(crate) fn is_refused(conf: &[u8]) -> bool {
 
 impl Container {
     /// A process that starts reads what it is configured by.
-    fn reads(&mut self, files: &BTreeMap<PathBuf, Vec<u8>>) {
+    pub(crate) fn reads(&mut self, files: &BTreeMap<PathBuf, Vec<u8>>, now: Duration) {
         if self.service.as_str() == "web" {
+            self.read_at = Some(now);
             self.conf = files.get(Path::new(CONF)).cloned();
             self.parts = parts(files);
         }
@@ -375,17 +378,16 @@ impl World {
 
     /// Somebody takes a file away.
     pub(crate) fn unlink(&mut self, path: &str) {
-        let Some(text) = self.files.get(Path::new(path)).cloned() else {
+        if self.files.remove(Path::new(path)).is_none() {
             return;
-        };
-        // Written and removed at once: what counts of a write counts of this.
-        self.write(path, text);
+        }
+        self.asked_for = Some(self.now);
+        self.written.remove(Path::new(path));
         let record = self.laws.record.as_ref();
         let current = record.and_then(|record| record.current());
         if current.is_some_and(|of| !of.files.contains_key(Path::new(path))) {
             self.undone = Some(self.now);
         }
-        self.files.remove(Path::new(path));
     }
 
     pub(crate) fn is_away(&self) -> bool {
@@ -443,7 +445,7 @@ impl World {
         if again {
             container.restarts += 1;
             container.started = Some(now);
-            container.reads(&self.files);
+            container.reads(&self.files, now);
         } else {
             container.state = ContainerState::Exited(Some(code));
             container.started = None;
@@ -529,7 +531,7 @@ impl World {
             container.started = Some(now);
             container.first_started.get_or_insert(now);
             container.stopped = false;
-            container.reads(&self.files);
+            container.reads(&self.files, now);
         }
         self.laws.no_two_writers(&self.containers);
         self.migrates_as_it_starts(id);

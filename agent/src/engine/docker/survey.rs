@@ -40,8 +40,8 @@ impl DockerEngine {
         Ok(all)
     }
 
-    /// What an image is called that a container was made of by its id, as this agent makes them; its id where it has no
-    /// name. A tag that moves says less than any other.
+    /// What an image is called that a container was made of by its id, as this agent makes them: by the engine's first name
+    /// for it that is no `latest`; its id where it has none.
     async fn name_of(&self, id: String) -> Result<String, EngineError> {
         let image = self.inspect_image(&id).await?;
         let mut names = image.and_then(|image| image.repo_tags).unwrap_or_default();

@@ -161,7 +161,7 @@ impl World {
             let ours = c.hash.is_some() && !c.oneoff && c.service.as_str() == "web" && c.runs();
             let unseen = self
                 .undone
-                .is_some_and(|at| c.started.is_none_or(|started| started <= at));
+                .is_some_and(|at| c.read_at.is_none_or(|read| read <= at));
             let reads = c.conf.as_ref() == self.files.get(Path::new(CONF)) && c.parts == parts(&self.files);
             ours && !unseen && !reads
         });
