@@ -128,7 +128,8 @@ pub fn plan(wanted: &Wanted, drift: &[Drift], ground: &Ground<'_>, kind: Kind) -
     steps.extend(planner.signals_back());
     let mut room = planner.make_room(drift, &changes, &layers)?;
     if let Some(schema) = &ground.schema {
-        schema.put_into(&mut room, &changes, move_at(schema::Moment::Stopped));
+        let steps = move_at(schema::Moment::Stopped);
+        schema.put_into(&mut room, &changes, &planner.writers, steps);
     }
     steps.extend(room);
     steps.extend(planner.put_files());

@@ -89,13 +89,22 @@ impl<'a> Schema<'a> {
         }
     }
 
-    /// Puts `steps` into `room`, where all that write have stopped, and the database has not.
-    pub(super) fn put_into(&self, room: &mut Vec<Step>, changes: &[Made<'_>], steps: Vec<Step>) {
-        let old = |made: &Made<'_>| made.old.map(|old| Target::Existing(old.summary.id.clone()));
-        let databases: Vec<Target> = changes
-            .iter()
-            .filter(|made| Some(made.service) == self.database)
-            .filter_map(old)
+    /// Puts `steps` into `room`, where all that write have stopped, and the database has not: neither to be replaced nor to
+    /// read a file again, as one of `stay`.
+    pub(super) fn put_into(
+        &self,
+        room: &mut Vec<Step>,
+        changes: &[Made<'_>],
+        stay: &[&ContainerDetail],
+        steps: Vec<Step>,
+    ) {
+        let replaced = changes.iter().filter(|made| Some(made.service) == self.database);
+        let replaced = replaced.filter_map(|made| made.old);
+        let stay = stay.iter().copied();
+        let restarted = stay.filter(|detail| Some(&detail.summary.service) == self.database);
+        let all = replaced.chain(restarted);
+        let databases: Vec<Target> = all
+            .map(|detail| Target::Existing(detail.summary.id.clone()))
             .collect();
         let first = room
             .iter()

@@ -892,6 +892,40 @@ fn a_database_that_is_brought_up_is_migrated_before_anything_that_needs_it_start
     );
 }
 
+/// A database that reads a file again is there until its schema was taken back.
+#[test]
+fn a_database_that_is_restarted_for_a_file_serves_until_its_schema_is_down() {
+    let mut case = Case::new(&[("db", &[]), ("api", &["db"])])
+        .spec("db", |db| {
+            db.volumes = vec![Mount::Bind(Bind {
+                source: "/srv/shop/db.conf".into(),
+                target: String::from("/etc/db.conf"),
+                ..Bind::default()
+            })];
+        })
+        .inspected(0xd, "shop-db-1", "db", |_| {})
+        .differs(0xa, "api")
+        .kind(Kind::Rollback)
+        .moves(Direction::Down, "b", "a");
+    case.files = vec![FileChange {
+        path: "/srv/shop/db.conf".into(),
+        role: Role::Tracked,
+        from: Some(Digest::of(b"new")),
+        to: Some(Digest::of(b"old")),
+        owner: None,
+        theirs: true,
+        gives_back: false,
+        action: Action::Restart,
+        written: None,
+    }];
+    let plan = case.plan().unwrap();
+    let at = |is: &dyn Fn(&Step) -> bool| plan.steps.iter().position(is).unwrap();
+    let stops = at(&|step| matches!(step, Step::Stop { service, .. } if service.as_str() == "db"));
+    let down = at(&|step| matches!(step, Step::Migrate { .. }));
+    let put = at(&|step| matches!(step, Step::PutFiles { .. }));
+    assert!(down < stops && stops < put, "{:#?}", plan.steps);
+}
+
 #[test]
 fn a_schema_goes_down_when_all_that_write_have_stopped() {
     let case = || {
