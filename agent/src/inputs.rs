@@ -13,6 +13,7 @@ use config::error::{Place, Problem, Problems, with_sources};
 use config::read::ReadError;
 use config::settings::{EnvFile, StackSettings};
 use state::desired::{Desired, EnvWish};
+use state::env_version::is_pin_of;
 use state::files::{Action, ReleaseFile, ReleaseFiles, Role};
 use state::name::{Commit, Digest, ServiceName, StackName, Tag};
 use state::release::HostKey;
@@ -457,10 +458,7 @@ fn check_env_pin(
     let fits = match (&desired.env, key) {
         (EnvWish::Current, _) | (EnvWish::Short(_), None) => true,
         (EnvWish::Sha256(digest), _) => env == Some(digest),
-        (EnvWish::Short(id), Some(key)) => env.is_some_and(|env| {
-            let full = key.env_id(env);
-            full.as_str().starts_with(id.as_str()) || id.as_str().starts_with(full.as_str())
-        }),
+        (EnvWish::Short(id), Some(key)) => env.is_some_and(|env| is_pin_of(id, &key.env_id(env))),
     };
     if fits {
         return Ok(());

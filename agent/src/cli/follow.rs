@@ -128,12 +128,7 @@ pub(super) async fn follow(daemon: &Daemon, stack: &str, goal: &Goal, wait: Wait
     let mut version = None;
     let mut seen = Instant::now();
     loop {
-        let look = async {
-            match version {
-                None => daemon.client.status(stack).await,
-                Some(version) => daemon.client.wait(stack, version).await,
-            }
-        };
+        let look = daemon.status_after(stack, version);
         let left = wait.timeout.saturating_sub(begun.elapsed());
         let Ok(answer) = tokio::time::timeout(left, look).await else {
             let limit = config::show_duration(wait.timeout);
@@ -183,43 +178,37 @@ pub(super) async fn follow(daemon: &Daemon, stack: &str, goal: &Goal, wait: Wait
 }
 
 /// Says what keeps a wish waiting, where that is known soon; files are taken up when they were quiet for `settle`. Whoever
-/// asked does not wait for its end, and goes on with 0.
-pub(super) async fn soon(daemon: &Daemon, stack: &str, goal: &Goal, settle: Duration) -> u8 {
+/// asked does not wait for its end.
+pub(super) async fn soon(daemon: &Daemon, stack: &str, goal: &Goal, settle: Duration) {
     let begun = Instant::now();
     let soon = (settle + SOON).min(AT_MOST);
     let mut seen: Option<Status> = None;
     while let left = soon.saturating_sub(begun.elapsed())
         && !left.is_zero()
     {
-        let look = async {
-            match &seen {
-                None => daemon.client.status(stack).await,
-                Some(status) => daemon.client.wait(stack, status.version).await,
-            }
-        };
+        let look = daemon.status_after(stack, seen.as_ref().map(|status| status.version));
         match tokio::time::timeout(left, look).await {
             Ok(Ok(status)) => {
                 match step(goal, &status) {
-                    Step::Ended(0) | Step::Overtaken => return 0,
+                    Step::Ended(0) | Step::Overtaken => return,
                     Step::Ended(code) => {
                         output::note(&progress(&status, Step::Ended(code), Reader::here()));
                         end(&status, code);
-                        return 0;
+                        return;
                     }
-                    Step::Going if status.state != State::Pending => return 0,
+                    Step::Going if status.state != State::Pending => return,
                     Step::Going | Step::Waiting => seen = Some(status),
                 }
                 tokio::time::sleep(PACE).await;
             }
             // It is taken up by the daemon that comes.
-            Ok(Err(_)) => return 0,
+            Ok(Err(_)) => return,
             Err(_) => break,
         }
     }
     if let Some(Err(failure)) = seen.map(|status| refuse_broken_files(goal, &status)) {
         output::complain(&failure);
     }
-    0
 }
 
 /// A line while it goes on, everything at the end.

@@ -54,12 +54,7 @@ pub(super) async fn follow(
     let (mut seen, mut version) = (Instant::now(), None);
     let mut told = Told::default();
     loop {
-        let look = async {
-            match version {
-                None => daemon.client.status(stack).await,
-                Some(version) => daemon.client.wait(stack, version).await,
-            }
-        };
+        let look = daemon.status_after(stack, version);
         let left = within.saturating_sub(begun.elapsed());
         let Ok(answer) = tokio::time::timeout(left, look).await else {
             let limit = config::show_duration(within);

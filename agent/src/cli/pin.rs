@@ -38,7 +38,10 @@ pub(super) fn run(common: &Common, pin: &Pin) -> Outcome {
         if let Some(desired) = after.filter(|_| io::stderr().is_terminal()) {
             let goal = Goal::Wish(desired, is_new.then_some(asked));
             let settle = settings.agent.settle;
-            return super::block_on(async { Ok(soon(&daemon, pin.stack.as_str(), &goal, settle).await) });
+            return super::block_on(async {
+                soon(&daemon, pin.stack.as_str(), &goal, settle).await;
+                Ok(0)
+            });
         }
         return Ok(0);
     }

@@ -9,6 +9,7 @@ use state::name::StackName;
 use super::args::Common;
 use super::failure::Failure;
 use crate::control::client::{Client, ClientError};
+use crate::view::Status;
 
 /// The way to the daemon, and how sure of it we are.
 pub(super) struct Daemon {
@@ -31,6 +32,14 @@ impl Daemon {
         Self {
             client: Client::new(socket),
             guessed,
+        }
+    }
+
+    /// How a stack is, as soon as it is another than `after`; at once where nothing was seen yet.
+    pub(super) async fn status_after(&self, stack: &str, after: Option<u64>) -> Result<Status, ClientError> {
+        match after {
+            None => self.client.status(stack).await,
+            Some(version) => self.client.wait(stack, version).await,
         }
     }
 

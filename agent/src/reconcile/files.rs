@@ -236,9 +236,9 @@ impl Stack {
                     self.others.since.remove(path);
                 }
                 Some(_) => {
-                    let written = self.edges.files.written(path).unwrap_or(i64::MAX);
+                    let written = || self.edges.files.written(path).unwrap_or(i64::MAX);
                     let since = self.others.since.entry(path.clone());
-                    since.or_insert(written.min(looked));
+                    since.or_insert_with(|| written().min(looked));
                 }
                 None => {}
             }

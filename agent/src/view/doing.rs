@@ -4,7 +4,6 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use state::journal::Progress;
 use state::record::{self, Answer, Ask, StackRecord};
-use state::release::GenerationNumber;
 
 use super::release::{named, tag_of};
 use super::wall;
@@ -238,7 +237,6 @@ pub(super) fn rollback(snapshot: &Snapshot) -> Rollback {
 
 impl Approval {
     pub(super) fn of(approval: &record::Approval, record: &StackRecord) -> Self {
-        let name = |number: GenerationNumber| named(record, number);
         let (ask, question) = match &approval.ask {
             Ask::FirstContact => (
                 "first_contact",
@@ -252,12 +250,16 @@ impl Approval {
                 "restore_backup",
                 format!(
                     "the schema cannot be taken back: go back to {} with the backup {backup}, and lose what was written since?",
-                    name(*to)
+                    named(record, *to)
                 ),
             ),
             Ask::Rollback { from, to } => (
                 "rollback",
-                format!("{} fails: go back to {}?", name(*from), name(*to)),
+                format!(
+                    "{} fails: go back to {}?",
+                    named(record, *from),
+                    named(record, *to)
+                ),
             ),
         };
         let answer = approval.answer.as_ref();

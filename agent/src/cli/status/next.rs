@@ -1,6 +1,7 @@
 //! What comes next by itself, when, and what a person can do instead.
 
 use super::super::reader::{Reader, span};
+use super::back::generation;
 use crate::view::{Approval, Hold, NextUp, State, Status};
 
 const LEFT_ALONE: &str = "nothing is done to what was found running, it is not healed either";
@@ -134,11 +135,11 @@ fn next_of_trial(status: &Status, reader: &Reader) -> Vec<String> {
 
 fn next_of_failure(status: &Status, reader: &Reader) -> String {
     let left = status.failing.as_ref().and_then(|f| f.left_seconds);
-    let to = match (&status.rollback.tag, status.rollback.to) {
-        (Some(tag), Some(to)) => format!("to {tag} (generation {to})"),
-        (None, Some(to)) => format!("to generation {to}"),
-        _ => String::new(),
-    };
+    let rollback = &status.rollback;
+    let to = rollback
+        .to
+        .map(|to| format!("to {}", generation(rollback.tag.as_ref(), to)));
+    let to = to.unwrap_or_default();
     match left {
         Some(left) if to.is_empty() => {
             let why = status.rollback.why_not.as_deref();
